@@ -1,0 +1,1 @@
+"""Countersign: an HSM-backed gateway for confirming and signing transactions."""

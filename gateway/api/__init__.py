@@ -1,0 +1,1 @@
+"""Who may ask: HTTP on the outside, scenarios on the inside."""

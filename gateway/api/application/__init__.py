@@ -1,0 +1,1 @@
+"""The bank's door: users, keysets, transactions, verification, events."""

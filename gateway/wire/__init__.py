@@ -1,0 +1,1 @@
+"""Exact bytes: what phones, gateways and auditors must agree on."""

@@ -1,0 +1,1 @@
+"""Who gets told: callbacks, expiry and clearing away."""
