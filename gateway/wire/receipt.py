@@ -1,0 +1,107 @@
+"""Which bytes are a receipt, and under which key can anybody check it?
+
+A compact JWS (RFC 7515) with ES256 (RFC 7518). Source: docs/reference/wire.md, "Receipt".
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.wire import base64s, signature
+from gateway.wire.code import CODE_BYTES
+from gateway.wire.errors import WireError
+from gateway.wire.message import Message
+from gateway.wire.spki import jwk_members
+from gateway.wire.text import check_id, check_text
+from gateway.wire.timestep import unix_seconds
+
+TYPE = "pc-receipt+jwt"
+_ISSUER_BYTES = 256
+_KID_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptClaims:
+    """What a receipt says. `message` is what was proved; `code` is the full code (bytes) or short (text).
+
+    `signature` is DER and `kpublic` the RFC 7638 thumbprint of the key it verifies under; both are None when
+    no Kpublic took part. `verified` lists the checks that were passed, in their order.
+    """
+
+    issuer: str
+    issued_at: datetime
+    id: str
+    keyset: str
+    message: Message
+    code: bytes | str
+    verified: tuple[str, ...]
+    signature: bytes | None = None
+    kpublic: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.issuer, what="issuer", most_bytes=_ISSUER_BYTES)
+        check_id(self.id, what="id")
+        check_id(self.keyset, what="keyset")
+        if isinstance(self.code, bytes) and len(self.code) != CODE_BYTES:
+            raise WireError("length", "code")
+        if (self.signature is None) != (self.kpublic is None):
+            raise WireError("missing", "kpublic")
+
+    def as_json(self) -> dict[str, object]:
+        """Return the claims under their names in JSON, in their order; those without a value are left out."""
+        message = self.message
+        claims: dict[str, object] = {
+            "iss": self.issuer,
+            "iat": unix_seconds(self.issued_at),
+            "jti": self.id,
+            "application": message.application,
+            "user": message.user,
+            "transaction": message.transaction,
+            "operation": message.operation.name.lower(),
+            "content_sha256": base64s.encode(message.content_digest),
+            "message": base64s.url_encode(message.encode()),
+            "step": message.step,
+            "code": self.code if isinstance(self.code, str) else base64s.encode(self.code),
+            "signature": None if self.signature is None else base64s.encode(self.signature),
+            "keyset": self.keyset,
+            "kpublic": self.kpublic,
+            "verified": list(self.verified),
+        }
+        return {name: value for name, value in claims.items() if value is not None}
+
+
+def _part(members: Mapping[str, object]) -> str:
+    text = json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64s.url_encode(text.encode("utf-8"))
+
+
+def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
+    """Return header and claims in base64url, joined by a dot: the bytes whose SHA-256 the HSM signs.
+
+    `kid` is the thumbprint of the receipt key. Raises WireError as `check_text`.
+    """
+    check_text(kid, what="kid", most_bytes=_KID_BYTES)
+    header = {"alg": "ES256", "typ": TYPE, "kid": kid}
+    return f"{_part(header)}.{_part(claims.as_json())}".encode("ascii")
+
+
+def compact(signing_input: bytes, raw_signature: bytes) -> str:
+    """Return the receipt. `raw_signature` is r || s, 64 bytes. Raises WireError `length` or `signature_range`."""
+    signature.der_from_raw(raw_signature)
+    return f"{signing_input.decode('ascii')}.{base64s.url_encode(raw_signature)}"
+
+
+def jwk(
+    point: bytes, kid: str, *, valid_from: datetime | None = None, valid_until: datetime | None = None
+) -> dict[str, object]:
+    """Return the public key as a JWK, with the validity as `nbf` and `exp` in unix seconds where given.
+
+    `point` has 65 bytes. Raises WireError as `spki.check_point`.
+    """
+    key: dict[str, object] = {**jwk_members(point), "kid": kid, "use": "sig", "alg": "ES256"}
+    if valid_from is not None:
+        key["nbf"] = unix_seconds(valid_from)
+    if valid_until is not None:
+        key["exp"] = unix_seconds(valid_until)
+    return key

@@ -1,0 +1,61 @@
+"""Which moment is meant by a step, and how is a moment written? All moments are aware UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from gateway.wire.errors import WireError
+
+DEFAULT_STEP_SECONDS = 180
+LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second that can be written
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
+
+
+def unix_seconds(moment: datetime) -> int:
+    """Return whole seconds since 1970, rounded down. Raises WireError `time` (naive) or `out_of_range`."""
+    if moment.tzinfo is None:
+        raise WireError("time")
+    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    if seconds < 0:
+        raise WireError("out_of_range", "time")
+    return seconds
+
+
+def moment_at(seconds: int) -> datetime:
+    """Return the moment `seconds` after 1970. Raises WireError `out_of_range` outside 1970..9999."""
+    if not 0 <= seconds <= LATEST:
+        raise WireError("out_of_range", "time")
+    return _EPOCH + timedelta(seconds=seconds)
+
+
+def step_at(moment: datetime, step_seconds: int) -> int:
+    """Return T, floor(unix seconds / step length in seconds). Raises WireError `time` or `out_of_range`."""
+    if step_seconds < 1:
+        raise WireError("out_of_range", "step_seconds")
+    return unix_seconds(moment) // step_seconds
+
+
+def window(now: datetime, step_seconds: int, back: int, ahead: int) -> range:
+    """Return the accepted steps, now - back to now + ahead, never below 0. Raises WireError as `step_at`."""
+    step = step_at(now, step_seconds)
+    if back < 0 or ahead < 0:
+        raise WireError("out_of_range", "window")
+    return range(max(0, step - back), step + ahead + 1)
+
+
+def format_time(moment: datetime) -> str:
+    """Return YYYY-MM-DDTHH:MM:SSZ; parts of a second are cut off. Raises WireError `time` (naive)."""
+    if moment.tzinfo is None:
+        raise WireError("time")
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def parse_time(text: str, *, what: str = "") -> datetime:
+    """Return the moment of YYYY-MM-DDTHH:MM:SSZ, aware UTC. Raises WireError `time` (also for second 60)."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise WireError("time", what)
+    try:
+        return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
+    except ValueError:
+        raise WireError("time", what) from None
