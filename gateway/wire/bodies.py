@@ -20,10 +20,10 @@ _PUSH_IDENTIFIER_BYTES = 4096
 _LARGEST_STEP = 2**53 - 1
 _PROOFS = ("step", "code")
 _HASHES = {
-    "sha1": OaepHash.SHA1,
-    "sha256": OaepHash.SHA256,
-    "sha384": OaepHash.SHA384,
-    "sha512": OaepHash.SHA512,
+    "SHA-1": OaepHash.SHA1,
+    "SHA-256": OaepHash.SHA256,
+    "SHA-384": OaepHash.SHA384,
+    "SHA-512": OaepHash.SHA512,
 }
 
 
@@ -93,7 +93,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
-    """`keys.register`: `kpublic` is the SPKI that came, `point` its 65 bytes; `fingerprint` 32 bytes or none."""
+    """`keys.register`: `kpublic` is the SPKI, `point` its 65 bytes; `fingerprint` has 32 bytes or none."""
 
     kpublic: bytes
     point: bytes

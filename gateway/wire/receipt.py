@@ -87,7 +87,7 @@ def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
 
 
 def compact(signing_input: bytes, raw_signature: bytes) -> str:
-    """Return the receipt. `raw_signature` is r || s, 64 bytes. Raises WireError `length` or `signature_range`."""
+    """Return the receipt. `raw_signature` is r || s, 64 bytes. Raises WireError."""
     signature.der_from_raw(raw_signature)
     return f"{signing_input.decode('ascii')}.{base64s.url_encode(raw_signature)}"
 
