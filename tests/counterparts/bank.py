@@ -1,0 +1,264 @@
+"""What does a bank's application system say to the application door?
+
+Every method is one call and returns the JSON as it came. A refusal is raised as `BankRefused`; `request` gives
+the raw answer, for tests that send what no bank would.
+"""
+
+import base64
+import ssl
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+Json = dict[str, Any]
+PENDING = "pending"
+LONGEST_WAIT_SECONDS = 30
+TIMEOUT_SECONDS = 45.0
+ERRORS_FROM = 400
+PROBLEM = "application/problem+json"
+
+
+class BankRefused(Exception):
+    """The gateway said no. `code` is the problem's stable name, `problem` the whole document."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.status, self.headers = response.status_code, response.headers
+        kind = response.headers.get("content-type", "").split(";")[0]
+        self.problem: Json = response.json() if kind == PROBLEM else {}
+        self.code = str(self.problem.get("code", ""))
+        super().__init__(f"{self.status} {self.code} {self.problem.get('detail', '')}".strip())
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKeyset:
+    """What the gateway hands out once: the keyset's record, the package and its QR code."""
+
+    keyset: Json
+    package: str
+    qr_text: str
+    qr_svg: str
+    qr_png: bytes
+
+    @property
+    def id(self) -> str:
+        """The keyset's id."""
+        return str(self.keyset["id"])
+
+
+class Bank:
+    """One application system. `ca`: a file of authorities; `certificate`: chain and key files for mTLS."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        *,
+        ca: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx2.Client(
+            base_url=url, headers=headers, verify=context, trust_env=False, timeout=TIMEOUT_SECONDS
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> httpx2.Response:
+        """One raw exchange, whatever the answer."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        if json is not None:
+            return self._http.request(method, path, json=json, headers=headers, params=given)
+        return self._http.request(method, path, content=content, headers=headers, params=given)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """One exchange that should succeed; raises BankRefused."""
+        response = self.request(method, path, json=body, headers=headers, params=params)
+        if response.status_code >= ERRORS_FROM:
+            raise BankRefused(response)
+        found = response.json()
+        assert isinstance(found, dict), path
+        return found
+
+    # Users and keys
+
+    def create_user(self, user: str) -> Json:
+        """Create the user, or find it there."""
+        return self.call("PUT", f"/v1/users/{_id(user)}", {})
+
+    def user(self, user: str) -> Json:
+        """One user with its keysets."""
+        return self.call("GET", f"/v1/users/{_id(user)}")
+
+    def delete_user(self, user: str) -> Json:
+        """Delete the user for good."""
+        return self.call("DELETE", f"/v1/users/{_id(user)}")
+
+    def block(self, user: str, reason: str = "reported lost") -> Json:
+        """Block the user."""
+        return self.call("POST", f"/v1/users/{_id(user)}/block", {"reason": reason})
+
+    def unblock(self, user: str) -> Json:
+        """Unblock the user."""
+        return self.call("POST", f"/v1/users/{_id(user)}/unblock", {})
+
+    def issue_keyset(
+        self, user: str, delivery: str = "qr", *, idempotency_key: str | None = None, **more: object
+    ) -> IssuedKeyset:
+        """Have keys made for the user; `more` are further members, such as secret="..." for `online`."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        body = {"delivery": delivery, **more}
+        found = self.call("POST", f"/v1/users/{_id(user)}/keysets", body, headers=headers)
+        qr = found.get("qr") or {"text": "", "svg": "", "png": ""}
+        return IssuedKeyset(
+            keyset=found["keyset"],
+            package=found["package"],
+            qr_text=qr["text"],
+            qr_svg=qr["svg"],
+            qr_png=base64.b64decode(qr["png"]),
+        )
+
+    def activation_code(self, user: str, keyset: str) -> str:
+        """Fetch the second part of a `qr_and_code` delivery; given once."""
+        found = self.call("POST", f"/v1/users/{_id(user)}/keysets/{_id(keyset)}/activation-code", {})
+        return str(found["activation_code"])
+
+    def keysets(self, user: str) -> list[Json]:
+        """All keysets of the user."""
+        return _list(self.call("GET", f"/v1/users/{_id(user)}/keysets"), "keysets")
+
+    def remove_device(self, user: str, device: str) -> Json:
+        """Remove one device of the user."""
+        return self.call("DELETE", f"/v1/users/{_id(user)}/devices/{_id(device)}")
+
+    # Transactions
+
+    def create_transaction(
+        self,
+        user: str,
+        text: str | None = None,
+        *,
+        content: bytes | None = None,
+        media_type: str = "text/plain; charset=utf-8",
+        idempotency_key: str | None = None,
+        **more: object,
+    ) -> Json:
+        """Ask the user to confirm a text or a document.
+
+        `more`: title, kind, expires_in, callback, confirmation. Without a key given each call is a new one.
+        """
+        body: Json = {"user": user, "media_type": media_type, **more}
+        if text is not None:
+            body["text"] = text
+        if content is not None:
+            body["content"] = base64.b64encode(content).decode("ascii")
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self.call("POST", "/v1/transactions", body, headers=headers)
+
+    def transaction(self, transaction: str, *, wait: int | None = None) -> Json:
+        """One transaction; with `wait` the answer is held back, 30 s at most, while it is pending."""
+        return self.call("GET", f"/v1/transactions/{_id(transaction)}", params={"wait": wait})
+
+    def wait(self, transaction: str, *, seconds: float = 30) -> Json:
+        """Wait until the transaction is no longer pending, or the time is over."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            found = self.transaction(transaction, wait=min(LONGEST_WAIT_SECONDS, max(0, round(left))))
+            if found["status"] != PENDING or time.monotonic() >= end:
+                return found
+
+    def transactions(self, **query: object) -> Json:
+        """A page of transactions: user, status, limit, after."""
+        return self.call("GET", "/v1/transactions", params=query)
+
+    def cancel(self, transaction: str, reason: str | None = None) -> Json:
+        """Take the transaction back."""
+        body = {} if reason is None else {"reason": reason}
+        return self.call("POST", f"/v1/transactions/{_id(transaction)}/cancel", body)
+
+    def submit_code(self, transaction: str, code: str) -> Json:
+        """Hand in the short code that the user read from the phone."""
+        return self.call("POST", f"/v1/transactions/{_id(transaction)}/code", {"code": code})
+
+    def transaction_qr(self, transaction: str) -> Json:
+        """The offline form of the transaction."""
+        return self.call("GET", f"/v1/transactions/{_id(transaction)}/qr")
+
+    def verify(self, transaction: str, **evidence: object) -> Json:
+        """Verify proofs, now or years later: operation, content or text, step, code, signature."""
+        return self.call("POST", "/v1/signatures/verify", {"transaction": transaction, **evidence})
+
+    # The rest
+
+    def events(self, **query: object) -> Json:
+        """A page of events: user, transaction, type, after, limit."""
+        return self.call("GET", "/v1/events", params=query)
+
+    def policy(self) -> Json:
+        """The application's policy."""
+        return self.call("GET", "/v1/policy")
+
+    def put_policy(self, policy: Json) -> Json:
+        """Replace the policy."""
+        return self.call("PUT", "/v1/policy", policy)
+
+    def new_webhook_secret(self) -> Json:
+        """Rotate the secret of the callbacks' seals."""
+        return self.call("POST", "/v1/webhook-secret", {})
+
+    def jwks(self) -> Json:
+        """The public keys of the receipts."""
+        return self.call("GET", "/.well-known/jwks.json")
+
+    def openapi(self) -> Json:
+        """The published description of this door."""
+        return self.call("GET", "/openapi.json")
+
+    def ready(self) -> bool:
+        """Whether the gateway says that it can work."""
+        return self.request("GET", "/readyz").status_code == httpx2.codes.OK
+
+
+def _id(name: str) -> str:
+    """An id as one segment of a path."""
+    return quote(name, safe="")
+
+
+def _list(found: Json, name: str) -> list[Json]:
+    rows = found[name]
+    assert isinstance(rows, list), name
+    return rows
