@@ -1,0 +1,100 @@
+"""Which way of delivering keys is safe with this module?
+
+Found at start with throw-away keys: the wrapped key must unwrap by RFC 3394 in software, compute the same
+MACs as the kept copy, and the kept copy must refuse to be wrapped. Some modules accept the change of an
+attribute and wrap the key all the same; they are refused here, not discovered in production.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
+from pkcs11 import Attribute, Session
+from pkcs11.exceptions import PKCS11Error
+
+from hsm.errors import DeliveryUnsafe, DeviceError
+from hsm.faults import Fault, classify
+from hsm.handles import find_by_label, find_one
+from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.rawkey import hmac_sha256
+from hsm.wrapping import KEK_LENGTH, Strategy, destroy_all, import_kek, issue, wrap
+
+LABEL = "countersign-probe"
+_QUESTION = b"countersign conformance"
+_STAMP = 8  # bytes of the id that say when the probe was made, seconds since 1970
+_LEFT_OVER_SECONDS = 600
+
+
+def choose_strategy(session: Session, strategies: Sequence[Strategy] = tuple(Strategy)) -> Strategy:
+    """Return the first of `strategies` that is safe. Raises DeliveryUnsafe. The lock is held alone."""
+    _destroy_left_over(session)
+    failures = []
+    for strategy in strategies:
+        failure = try_strategy(session, strategy)
+        if failure is None:
+            return strategy
+        failures.append(f"{strategy}: {failure}")
+    raise DeliveryUnsafe(
+        f"The module can hand out no key safely ({'; '.join(failures)}).",
+        "Use a module or token policy that allows C_CopyObject, or C_UnwrapKey, with CKA_EXTRACTABLE false.",
+    )
+
+
+def try_strategy(session: Session, strategy: Strategy) -> str | None:
+    """Run one strategy with a throw-away key and destroy it. Returns what was wrong, or None."""
+    probe = KeyRef(KeyKind.SECRET, _probe_id())
+    kek = secrets.token_bytes(KEK_LENGTH)
+    try:
+        (wrapped,) = issue(session, kek, [probe.id], LABEL, strategy, session)
+        return _judge(session, probe, kek, wrapped)
+    except PKCS11Error as exc:
+        return type(exc).__name__
+    except DeviceError as exc:
+        return str(exc)
+    finally:
+        with suppress(PKCS11Error):  # a left-over is destroyed at a later start
+            destroy_all(session, probe)
+
+
+def _judge(session: Session, probe: KeyRef, kek: bytes, wrapped: bytes) -> str | None:
+    kept = find_one(session, probe)
+    try:
+        value = aes_key_unwrap(kek, wrapped)
+    except (InvalidUnwrap, ValueError):
+        return "the wrapping is not RFC 3394"
+    expected = hmac.new(value, _QUESTION, hashlib.sha256).digest()
+    if hmac_sha256(session, int(kept.handle), _QUESTION) != expected:
+        return "the kept key is not the delivered one"
+    return None if _refuses_wrapping(session, kept) else "the kept key can still be wrapped"
+
+
+def _refuses_wrapping(session: Session, kept: object) -> bool:
+    wrapping = import_kek(session, secrets.token_bytes(KEK_LENGTH), (Attribute.WRAP,))
+    try:
+        wrap(wrapping, kept)
+    except PKCS11Error as exc:
+        if classify(exc) is not Fault.CALLER:
+            raise
+        return True
+    finally:
+        with suppress(PKCS11Error):
+            wrapping.destroy()
+    return False
+
+
+def _probe_id() -> bytes:
+    return int(time.time()).to_bytes(_STAMP, "big") + secrets.token_bytes(ID_LENGTH - _STAMP)
+
+
+def _destroy_left_over(session: Session) -> None:
+    """Destroy probes of a start that was killed; younger ones may be of a process that starts just now."""
+    oldest = int(time.time()) - _LEFT_OVER_SECONDS
+    for probe in find_by_label(session, KeyKind.SECRET, LABEL):
+        if int.from_bytes(probe.id[:_STAMP], "big") < oldest:
+            destroy_all(session, probe)

@@ -1,0 +1,157 @@
+"""What lives as long as one login: its session, the canary, the pool and the handles.
+
+All of it is made together and thrown away together, so nothing of an older epoch can be used by mistake.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pkcs11
+from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
+
+from hsm import templates
+from hsm.cryptoki import CKR_OK, CKR_USER_ALREADY_LOGGED_IN
+from hsm.errors import DeviceUnavailable, PinRejected, PinUnreadable
+from hsm.faults import rv_of
+from hsm.handles import Handles
+from hsm.keys import ID_LENGTH
+from hsm.module import Module
+from hsm.rawkey import hmac_sha256
+from hsm.sessions import SessionPool, open_session
+
+_QUESTION = b"countersign canary"
+_PIN_CODES = {
+    0xA0,
+    0xA1,
+    0xA2,
+    0xA3,
+    0xA4,
+    0x102,
+}  # incorrect, invalid, length, expired, locked, not initialised
+
+
+class Connection:
+    """One logged-in life of a token in one epoch of its module. The caller holds the module's lock alone."""
+
+    def __init__(self, module: Module, label: str, pin_source: str, sessions: int) -> None:
+        self.module = module
+        self.epoch = module.epoch
+        self.handles = Handles()
+        token = module.token(label)
+        self.login_session = _log_in(module, token, pin_source)
+        try:
+            self._canary, self._answer = _make_canary(self.login_session)
+            self.pool = SessionPool(token, sessions)
+        except BaseException:
+            with suppress(PKCS11Error):
+                self.login_session.close()
+            raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the module has not been initialised again since; if it has, touch nothing of this."""
+        return self.epoch == self.module.epoch
+
+    def is_alive(self) -> bool:
+        """Ask the canary: a private key, in a session of its own, must compute what it computed at first.
+
+        It answers only while the device works and the login holds, whatever a single operation ran into.
+        """
+        try:
+            return (
+                self.is_current and hmac_sha256(self.login_session, self._canary, _QUESTION) == self._answer
+            )
+        except PKCS11Error:
+            return False
+
+    def retire(self, wait_seconds: float) -> None:
+        """Close all sessions, the login's last: with it the login ends. Call it without the lock."""
+        self.pool.drain(wait_seconds)
+        with self.module.lock.exclusive(wait_seconds):
+            if not self.is_current:
+                return  # its session numbers belong to others now
+            self.pool.close_broken()
+            with suppress(PKCS11Error):
+                self.login_session.close()
+
+
+def _make_canary(session: pkcs11.Session) -> tuple[int, bytes]:
+    template = templates.hmac_key(
+        secrets.token_bytes(ID_LENGTH),
+        "countersign-canary",
+        stored=False,
+        extractable=False,
+        modifiable=False,
+    )
+    key: Any = session.generate_key(
+        pkcs11.KeyType.GENERIC_SECRET,
+        templates.SECRET_LENGTH * 8,
+        mechanism=pkcs11.Mechanism.GENERIC_SECRET_KEY_GEN,
+        capabilities=pkcs11.MechanismFlag(0),
+        template=template,
+    )
+    handle = int(key.handle)
+    return handle, hmac_sha256(session, handle, _QUESTION)
+
+
+def _log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:
+    """Open the session that holds the login. A PIN that was refused is not tried again in this process."""
+    if token.serial in module.refused_logins:
+        raise _rejected("was refused before and is not tried again")
+    pin = _read_pin(pin_source)
+    try:
+        return _log_in_directly(module, token, pin) if module.direct else _log_in_by_library(token, pin)
+    except PinRejected:
+        module.refused_logins.add(token.serial)
+        raise
+    finally:
+        pin[:] = bytes(len(pin))
+
+
+def _log_in_directly(module: Module, token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
+    session = open_session(token)
+    rv = module.direct.login(session.handle, pin) if module.direct else CKR_OK  # type: ignore[attr-defined]
+    if rv in (CKR_OK, CKR_USER_ALREADY_LOGGED_IN):  # a login belongs to the process, not to the session
+        return session
+    session.close()
+    if rv not in _PIN_CODES:
+        raise DeviceUnavailable(f"the token does not let us log in (0x{rv:x})", retry_after_seconds=5)
+    raise _rejected(f"was refused (0x{rv:x})")
+
+
+def _log_in_by_library(token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
+    try:
+        return token.open(rw=True, user_pin=pin.decode(), attribute_mapper=templates.MAPPER)
+    except UserAlreadyLoggedIn:
+        return open_session(token)
+    except PKCS11Error as exc:
+        if rv_of(exc) not in _PIN_CODES:
+            raise
+        raise _rejected(f"was refused ({type(exc).__name__})") from None
+
+
+def _read_pin(source: str) -> bytearray:
+    path = Path(source.removeprefix("file://").removeprefix("file:"))
+    try:
+        pin = bytearray(path.read_bytes())
+    except OSError as exc:
+        raise PinUnreadable(
+            f"The PIN file {path} cannot be read ({exc.strerror}).",
+            "Correct pin-source= in the URI, or let this user read the file.",
+        ) from None
+    while pin.endswith((b"\n", b"\r")):
+        pin.pop()
+    if not pin:
+        raise PinUnreadable(f"The PIN file {path} is empty.", "Write the PIN of the token's user into it.")
+    return pin
+
+
+def _rejected(what: str) -> PinRejected:
+    return PinRejected(
+        f"The PIN of the token {what}.",
+        "Correct the PIN file and start again; a start makes one attempt, so that the token is not locked.",
+    )

@@ -1,0 +1,188 @@
+"""Everything the gateway can ask of the device, in one place.
+
+Synchronous and safe for threads; call it from worker threads. Keys are named by `KeyRef`; no handle, session
+or key object ever leaves this package.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from pkcs11 import Session
+
+from hsm import conformance, ecdsa, mac, module, selftest, templates, wrapping
+from hsm.connection import Connection
+from hsm.errors import DeviceRefused, HouseKeyMissing, InvalidUri, KeyMissing
+from hsm.guard import Guard
+from hsm.handles import NotFound, find_by_label, find_labelled
+from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.uri import TokenUri
+
+USER_LABEL = "countersign-user-"
+_NAME = re.compile(r"[a-z]{1,32}")
+
+
+class Device:
+    """One token, logged in, with its pool of sessions. Open it once per process."""
+
+    def __init__(self, guard: Guard, strategy: wrapping.Strategy, *, private_public_keys: bool) -> None:
+        self._guard = guard
+        self.strategy = strategy
+        self._private_public_keys = private_public_keys
+
+    @classmethod
+    def open(cls, uri: str, *, sessions: int = 16, wait_seconds: float = 5.0) -> Device:
+        """Load the module, log in once, and test the token.
+
+        `uri` is a PKCS#11 URI (RFC 7512) with token, module-path and pin-source; `sessions` bounds how many
+        threads are in the module at once, `wait_seconds` how long one waits for its turn. Raises
+        StartupError, whose text says what to mend, and DeviceUnavailable. A PIN is tried once.
+        """
+        where = TokenUri.parse(uri)
+        if not (where.token and where.module_path and where.pin_source):
+            raise InvalidUri("The URI lacks token, module-path or pin-source.", "Give all three.")
+        label, pin_source = where.token, where.pin_source
+        loaded = module.load(where.module_path)
+        selftest.require_mechanisms(loaded.token(label))
+        guard = Guard(loaded, lambda: Connection(loaded, label, pin_source, sessions), wait_seconds)
+        try:
+            private = guard.change(lambda _, session: selftest.test_known_answers(session))
+            strategy = guard.change(lambda _, session: conformance.choose_strategy(session))
+        except BaseException:
+            guard.close()
+            raise
+        return cls(guard, strategy, private_public_keys=private)
+
+    def close(self) -> None:
+        """Close all sessions; nothing works afterwards. The module stays loaded."""
+        self._guard.close()
+
+    def reopen(self) -> None:
+        """Initialise the module and log in again. Other devices of this process follow at their next call."""
+        self._guard.renew(reinitialize=True)
+
+    def house_key(self, name: str, version: int = 1) -> KeyRef:
+        """Return the gateway's own secret key of this name. Raises HouseKeyMissing."""
+        return self._house(KeyKind.SECRET, name, version)
+
+    def house_pair(self, name: str, version: int = 1) -> tuple[KeyRef, KeyRef]:
+        """Return the gateway's own pair of this name as (private, public). Raises HouseKeyMissing."""
+        return self._house(KeyKind.PRIVATE, name, version), self._house(KeyKind.PUBLIC, name, version)
+
+    def create_house_key(self, name: str, version: int = 1) -> bool:
+        """Generate the secret key of this name, never extractable. False if it was there already."""
+        label = _house_label(name, version)
+
+        def create(_: Connection, session: Session) -> bool:
+            if find_by_label(session, KeyKind.SECRET, label):
+                return False
+            new_id = secrets.token_bytes(ID_LENGTH)
+            template = templates.hmac_key(new_id, label, stored=True, extractable=False, modifiable=False)
+            wrapping.generate(session, template)
+            return True
+
+        return self._guard.change(create)
+
+    def create_house_pair(self, name: str, version: int = 1) -> bool:
+        """Generate the P-256 pair of this name. False if it was there already."""
+        label = _house_label(name, version)
+
+        def create(_: Connection, session: Session) -> bool:
+            if find_by_label(session, KeyKind.PRIVATE, label):
+                return False
+            ecdsa.generate_pair(session, label, private=self._private_public_keys)
+            return True
+
+        return self._guard.change(create)
+
+    def mac(self, key: KeyRef, data: bytes) -> bytes:
+        """Return HMAC-SHA-256 of `data`, 32 bytes. Compare it with hmac.compare_digest. Raises KeyMissing."""
+        return self._guard.use(lambda connection, session: mac.mac(connection, session, key, data))
+
+    def verify(self, key: KeyRef, digest: bytes, signature: bytes) -> bool:
+        """Whether `signature` (r||s, 64 bytes) over the 32-byte `digest` is of the P-256 `key`."""
+        return self._guard.use(
+            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature)
+        )
+
+    def sign(self, key: KeyRef, digest: bytes) -> bytes:
+        """Sign the 32-byte `digest` with a P-256 private key; returns r||s, 64 bytes."""
+        return self._guard.use(lambda connection, session: ecdsa.sign(connection, session, key, digest))
+
+    def random(self, length: int) -> bytes:
+        """Return `length` random bytes (1 to 4096) of the device's generator."""
+        if not 0 < length <= 4096:  # noqa: PLR2004  # as the docstring says
+            raise DeviceRefused("ask for 1 to 4096 random bytes")
+        return self._guard.use(lambda _, session: bytes(session.generate_random(length * 8)))
+
+    def issue(self, kek: bytes, ids: Sequence[bytes], label: str) -> list[bytes]:
+        """Generate one stored HMAC key for each id (16 bytes); return them wrapped under `kek` (32 bytes).
+
+        The wrapping is RFC 3394, 40 bytes each. The stored keys can never be wrapped again. All or nothing.
+        """
+        return self._guard.change(
+            lambda connection, session: wrapping.issue(
+                session, kek, ids, label, self.strategy, tidy=connection.login_session
+            )
+        )
+
+    def import_public(self, id: bytes, point: bytes, label: str) -> KeyRef:  # noqa: A002
+        """Store a P-256 public key (uncompressed point, 65 bytes) for verification. Raises DeviceRefused."""
+        ref = KeyRef(KeyKind.PUBLIC, templates.check_id(id))
+        ecdsa.check_point(point)
+        private = self._private_public_keys
+
+        def create(connection: Connection, session: Session) -> KeyRef:
+            try:
+                ecdsa.create_public(session, id, point, label, stored=True, private=private)
+            except BaseException:
+                wrapping.destroy_all(connection.login_session, ref)
+                raise
+            return ref
+
+        return self._guard.change(create)
+
+    def public_point(self, key: KeyRef) -> bytes:
+        """Return the uncompressed point of a public key, 65 bytes. Raises KeyMissing."""
+        return self._guard.use(lambda _, session: ecdsa.public_point(session, key))
+
+    def destroy(self, key: KeyRef) -> bool:
+        """Destroy the key. False if it was not there."""
+
+        def run(connection: Connection, session: Session) -> bool:
+            connection.handles.drop(key)
+            if not wrapping.destroy_all(session, key):
+                raise NotFound(key.uri())  # the guard makes sure that we are logged in before we say so
+            return True
+
+        try:
+            return self._guard.change(run)
+        except KeyMissing:
+            return False
+
+    def warm(self) -> int:
+        """Fill the table of handles in one pass over the token; returns how many keys are known."""
+        return len(self._sweep())
+
+    def user_keys(self) -> list[KeyRef]:
+        """Return every key whose label begins with `countersign-user-`."""
+        return [ref for ref, label in self._sweep() if label.startswith(USER_LABEL)]
+
+    def _sweep(self) -> list[tuple[KeyRef, str]]:
+        return self._guard.use(lambda connection, session: connection.handles.sweep(session))
+
+    def _house(self, kind: KeyKind, name: str, version: int) -> KeyRef:
+        label = _house_label(name, version)
+        try:
+            return self._guard.use(lambda _, session: find_labelled(session, kind, label))
+        except KeyMissing:
+            text = f"The token has no {kind} key {label!r}."
+            raise HouseKeyMissing(text, "Create it with the setup command, or restore it.") from None
+
+
+def _house_label(name: str, version: int) -> str:
+    if not _NAME.fullmatch(name) or version < 1:
+        raise DeviceRefused("a house key has a name of small letters and a version from 1")
+    return f"countersign-{name}-{version}"

@@ -1,0 +1,94 @@
+"""Which object handle means which key, in this epoch of this process?
+
+Finding an object reads the whole token in some modules (200 ms among 10,000 objects in SoftHSM), so each
+handle is looked up once. A table belongs to one connection and dies with it: after a new initialisation the
+same number may mean another user's key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pkcs11 import Attribute, Session
+
+from hsm import templates
+from hsm.errors import DuplicateKey
+from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+
+
+class NotFound(Exception):  # it is a fact about a search, not yet an error
+    """No object answered to the search. Whether the key is missing or we are logged out is not known yet."""
+
+
+class Handles:
+    """The handles seen in one connection."""
+
+    def __init__(self) -> None:
+        self._known: dict[KeyRef, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, session: Session, ref: KeyRef) -> int:
+        """Return the handle of `ref`, searching for it once. Raises NotFound, DuplicateKey."""
+        handle = self._known.get(ref)
+        if handle is None:
+            handle = self._known[ref] = int(find_one(session, ref).handle)
+        return handle
+
+    def drop(self, ref: KeyRef) -> None:
+        """Forget the handle of `ref`."""
+        self._known.pop(ref, None)
+
+    def sweep(self, session: Session) -> list[tuple[KeyRef, str]]:
+        """Learn every handle in one pass over the token. Returns the keys with their labels."""
+        return [
+            named
+            for kind in KeyKind
+            for each in find_all(session, kind)
+            if (named := self._learn(kind, each))
+        ]
+
+    def _learn(self, kind: KeyKind, found: Any) -> tuple[KeyRef, str] | None:
+        values = found.get_attributes([Attribute.ID, Attribute.LABEL, Attribute.TOKEN])
+        if len(values[Attribute.ID]) != ID_LENGTH or not values[Attribute.TOKEN]:
+            return None  # not ours, or gone when its session ends
+        ref = KeyRef(kind, values[Attribute.ID])
+        self._known[ref] = int(found.handle)
+        return ref, values[Attribute.LABEL]
+
+
+def find_one(session: Session, ref: KeyRef) -> Any:
+    """Return the one object of `ref`. Raises NotFound, DuplicateKey."""
+    found = find_by_id(session, ref)
+    if not found:
+        raise NotFound(ref.uri())
+    if len(found) > 1:
+        raise DuplicateKey(f"{len(found)} objects on the token answer to {ref.uri()}")
+    return found[0]
+
+
+def find_by_id(session: Session, ref: KeyRef) -> list[Any]:
+    """Return every object with this class and CKA_ID: a list, because an open search blocks its session."""
+    return list(session.get_objects(templates.by_id(ref.kind, ref.id)))
+
+
+def find_all(session: Session, kind: KeyKind) -> list[Any]:
+    """Return every object of one class."""
+    return list(session.get_objects(templates.all_of(kind)))
+
+
+def find_labelled(session: Session, kind: KeyKind, label: str) -> KeyRef:
+    """Return the one key of `kind` with this CKA_LABEL. Raises NotFound, DuplicateKey."""
+    found = find_by_label(session, kind, label)
+    if not found:
+        raise NotFound(label)
+    if len(found) > 1:
+        raise DuplicateKey(f"{len(found)} objects on the token have the label {label!r}")
+    return found[0]
+
+
+def find_by_label(session: Session, kind: KeyKind, label: str) -> list[KeyRef]:
+    """Return the keys of `kind` with this CKA_LABEL."""
+    found = list(session.get_objects(templates.by_label(kind, label)))
+    return [KeyRef(kind, each[Attribute.ID]) for each in found]

@@ -1,0 +1,67 @@
+"""Who may be in the module at the same time: many users of keys, or one that changes what is stored.
+
+SoftHSM 2.6.1 loses objects and answers wrongly when an object is created while another thread looks for one,
+even with OS locking, and users of keys look as well (they notice changed files). So finding, signing and
+verifying share the lock, and everything that creates, copies, changes or destroys objects has it alone.
+A waiting writer goes first: otherwise a busy gateway would never enrol anybody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hsm.errors import DeviceUnavailable
+
+
+class ReadWriteLock:
+    """A writer-preferring lock within one process. Not reentrant."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._sharing = 0
+        self._writing = False
+        self._writers_waiting = 0
+
+    @contextmanager
+    def shared(self, wait_seconds: float) -> Iterator[None]:
+        """Hold the lock together with others. Raises DeviceUnavailable if it is not free in time."""
+        with self._changed:
+            self._wait(self._may_share, wait_seconds)
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sharing -= 1
+                if not self._sharing:
+                    self._changed.notify_all()
+
+    @contextmanager
+    def exclusive(self, wait_seconds: float) -> Iterator[None]:
+        """Hold the lock alone. Raises DeviceUnavailable if it is not free in time."""
+        with self._changed:
+            self._writers_waiting += 1
+            try:
+                self._wait(self._may_write, wait_seconds)
+                self._writing = True
+            finally:
+                self._writers_waiting -= 1
+                self._changed.notify_all()  # a writer that gave up no longer keeps readers out
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
+    def _may_share(self) -> bool:
+        return not self._writing and not self._writers_waiting
+
+    def _may_write(self) -> bool:
+        return not self._writing and not self._sharing
+
+    def _wait(self, ready: object, wait_seconds: float) -> None:
+        if not self._changed.wait_for(ready, wait_seconds):  # type: ignore[arg-type]
+            raise DeviceUnavailable("the device is busy: no turn within the time allowed")

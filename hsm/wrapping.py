@@ -1,0 +1,166 @@
+"""How is a key handed out once, wrapped, while a copy stays on the token that can never be handed out again?
+
+Modules differ in what they let one change about a key, so there is a chain of three ways, best first. Which
+one works, and that it is safe, `hsm/conformance.py` finds out at start with a throw-away key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
+from pkcs11.exceptions import PKCS11Error
+
+from hsm import templates
+from hsm.errors import DeviceError, DeviceRefused
+from hsm.handles import find_by_id
+from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+
+KEK_LENGTH = 32  # bytes
+WRAPPED_LENGTH = templates.SECRET_LENGTH + 8  # RFC 3394 adds one block of eight bytes
+_NO_USES = MechanismFlag(0)  # the templates say all of it
+_SEALED = {
+    Attribute.EXTRACTABLE: False,
+    Attribute.SENSITIVE: True,
+    Attribute.TOKEN: True,
+    Attribute.PRIVATE: True,
+}
+
+
+class Strategy(StrEnum):
+    """The ways of keeping a copy, best first."""
+
+    COPY_DOWN = "copy-down"  # wrap a session key, store a non-extractable copy of it
+    FLIP = "flip"  # wrap a stored key, then take its extractability away
+    UNWRAP_AGAIN = "unwrap-again"  # wrap a session key a second time and unwrap that as a non-extractable one
+
+
+def issue(
+    session: Session, kek: bytes, ids: Sequence[bytes], label: str, strategy: Strategy, tidy: Session
+) -> list[bytes]:
+    """Generate a stored HMAC key for each id and return them wrapped under `kek` (RFC 3394, 40 bytes each).
+
+    All or nothing: on any failure every object made is destroyed, through the session `tidy`, because
+    `session` may be what broke. The caller holds the lock alone.
+    """
+    _check(kek, ids)
+    made: list[Any] = []
+    try:
+        wrapping = import_kek(session, kek)
+        made.append(wrapping)
+        return [_WAYS[strategy](session, wrapping, id, label, made) for id in ids]  # noqa: A001
+    except BaseException as exc:
+        _undo(tidy, ids, exc)
+        raise
+    finally:
+        for each in made:
+            with suppress(PKCS11Error):  # session objects: they end with their session anyway
+                each.destroy()
+
+
+def import_kek(session: Session, kek: bytes, uses: Sequence[Attribute] = (Attribute.WRAP,)) -> Any:
+    """Create the AES session key that wraps. Its value is no secret from us: the caller has it anyway."""
+    template = templates.aes_key(secrets.token_bytes(ID_LENGTH), uses)
+    return session.create_object(templates.packed(template | {Attribute.VALUE: kek}))
+
+
+def wrap(wrapping: Any, key: Any) -> bytes:
+    """Wrap `key` by AES key wrap (RFC 3394); no other mechanism means the same in every module."""
+    return bytes(wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP))
+
+
+def generate(session: Session, template: templates.Template) -> Any:
+    """Generate a 32-byte HMAC key from a full template."""
+    return session.generate_key(
+        KeyType.GENERIC_SECRET,
+        templates.SECRET_LENGTH * 8,
+        mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
+        capabilities=_NO_USES,
+        template=template,
+    )
+
+
+def destroy_all(session: Session, ref: KeyRef) -> int:
+    """Destroy every object with this class and CKA_ID; returns how many there were."""
+    found = find_by_id(session, ref)
+    for each in found:
+        each.destroy()
+    return len(found)
+
+
+def _copy_down(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
+    key = _extractable(session, id, label, made)
+    wrapped = wrap(wrapping, key)
+    _require_sealed(key.copy(templates.kept_copy(id, label)))
+    return wrapped
+
+
+def _flip(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002, ARG001
+    # COPYABLE is false because a copy made before the flip would stay extractable.
+    template = templates.hmac_key(id, label, stored=True, extractable=True, modifiable=True)
+    key = generate(session, templates.packed(template | {Attribute.COPYABLE: False}))
+    wrapped = wrap(wrapping, key)
+    key[Attribute.EXTRACTABLE] = False
+    _require_sealed(key)
+    return wrapped
+
+
+def _unwrap_again(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
+    inner = session.generate_key(
+        KeyType.AES,
+        KEK_LENGTH * 8,
+        mechanism=Mechanism.AES_KEY_GEN,
+        capabilities=_NO_USES,
+        template=templates.aes_key(secrets.token_bytes(ID_LENGTH), (Attribute.WRAP, Attribute.UNWRAP)),
+    )
+    made.append(inner)
+    key = _extractable(session, id, label, made)
+    wrapped = wrap(wrapping, key)
+    kept = inner.unwrap_key(  # type: ignore[attr-defined]  # the class is made from the key's uses
+        ObjectClass.SECRET_KEY,
+        KeyType.GENERIC_SECRET,
+        wrap(inner, key),
+        mechanism=Mechanism.AES_KEY_WRAP,
+        capabilities=_NO_USES,
+        template=templates.hmac_key(id, label, stored=True, extractable=False, modifiable=False),
+    )
+    _require_sealed(kept)
+    return wrapped
+
+
+_WAYS = {Strategy.COPY_DOWN: _copy_down, Strategy.FLIP: _flip, Strategy.UNWRAP_AGAIN: _unwrap_again}
+
+
+def _extractable(session: Session, id: bytes, label: str, made: list[Any]) -> Any:  # noqa: A002
+    template = templates.hmac_key(id, label, stored=False, extractable=True, modifiable=True)
+    key = generate(session, template)
+    made.append(key)
+    return key
+
+
+def _require_sealed(kept: Any) -> None:
+    values = kept.get_attributes(list(_SEALED))
+    wrong = [attribute.name for attribute, value in _SEALED.items() if values.get(attribute) is not value]
+    if wrong:
+        raise DeviceError(f"the module kept a key with a wrong {', '.join(wrong)}")
+
+
+def _check(kek: bytes, ids: Sequence[bytes]) -> None:
+    if len(kek) != KEK_LENGTH:
+        raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
+    if not ids or len(set(ids)) != len(ids):
+        raise DeviceRefused("the ids of the keys to issue are distinct, and there is at least one")
+    for each in ids:
+        templates.check_id(each)
+
+
+def _undo(session: Session, ids: Sequence[bytes], cause: BaseException) -> None:
+    for each in ids:
+        try:
+            destroy_all(session, KeyRef(KeyKind.SECRET, each))
+        except PKCS11Error as exc:  # the cause matters more; the note tells what may be left
+            cause.add_note(f"key {each.hex()} may be left on the token ({type(exc).__name__})")
