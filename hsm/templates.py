@@ -108,14 +108,17 @@ def hmac_key(id: bytes, label: str, *, stored: bool, extractable: bool, modifiab
 
 
 def kept_copy(id: bytes, label: str) -> Template:  # noqa: A002
-    """Template of C_CopyObject: what the stored copy has otherwise than the session key it comes from."""
+    """Template of C_CopyObject: what the stored copy has otherwise than the session key it comes from.
+
+    CKA_MODIFIABLE stands last: SoftHSM sets one attribute after the other and then refuses the rest.
+    """
     return packed(
         {
             Attribute.TOKEN: True,
-            Attribute.EXTRACTABLE: False,
-            Attribute.MODIFIABLE: False,
             Attribute.ID: id,
             Attribute.LABEL: label,
+            Attribute.EXTRACTABLE: False,
+            Attribute.MODIFIABLE: False,
         }
     )
 
