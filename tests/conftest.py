@@ -1,0 +1,48 @@
+"""Fixtures for everybody: real tokens of SoftHSM, and a device on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hsm.device import Device
+from tests import tokens
+
+
+@pytest.fixture(scope="session")
+def token_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory in which this test process keeps its tokens and PIN files."""
+    directory = tmp_path_factory.mktemp("softhsm")
+    tokens.configure(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def new_token(token_directory: Path) -> Callable[[], str]:
+    """Makes empty tokens; each call returns the URI of a new one."""
+    return lambda: tokens.create_token(token_directory)
+
+
+@pytest.fixture
+def token_uri(new_token: Callable[[], str]) -> str:
+    """The URI of a fresh token that holds no key."""
+    return new_token()
+
+
+@pytest.fixture(scope="session")
+def device_uri(new_token: Callable[[], str]) -> str:
+    """The URI of the token under `device`, for programs that open it themselves."""
+    return new_token()
+
+
+@pytest.fixture(scope="session")
+def device(device_uri: str) -> Iterator[Device]:
+    """A device with all house keys in version 1, shared by the tests of this process."""
+    opened = Device.open(device_uri, wait_seconds=30)
+    for name in tokens.HOUSE_KEYS:
+        opened.create_house_key(name)
+    opened.create_house_pair(tokens.HOUSE_PAIR)
+    yield opened
+    opened.close()
