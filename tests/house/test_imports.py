@@ -1,0 +1,63 @@
+"""Do imports run downward, and has each outside library one home?"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.house.tree import ROOT, name_of, parsed, python_files
+
+HOMES = {
+    "alembic": ("gateway/store/",),
+    "httpx2": ("gateway/worker/",),
+    "hypercorn": ("gateway/__main__.py",),
+    "pkcs11": ("hsm/",),
+    "pydantic_settings": ("gateway/settings.py",),
+    "sqlalchemy": ("gateway/store/",),
+    "starlette": ("gateway/api/",),
+}
+
+
+def test_import_contracts_hold() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    ran = subprocess.run([command, "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_each_outside_library_has_one_home() -> None:
+    strays = [
+        f"{name_of(path)} imports {module}"
+        for path in python_files("gateway", "hsm")
+        for module in _imported(path)
+        if not name_of(path).startswith(HOMES.get(module.partition(".")[0], ("",)))
+    ]
+    assert strays == []
+
+
+def test_the_wire_format_uses_the_standard_library_only() -> None:
+    outside = [
+        f"{name_of(path)} imports {module}"
+        for path in python_files("gateway/wire")
+        for module in _imported(path)
+        if module.partition(".")[0] not in sys.stdlib_module_names and not module.startswith("gateway.wire")
+    ]
+    assert outside == []
+
+
+def test_counterparts_share_no_code_with_what_they_test() -> None:
+    shared = [
+        f"{name_of(path)} imports {module}"
+        for path in python_files("tests/counterparts")
+        for module in _imported(path)
+        if module.partition(".")[0] in {"gateway", "hsm"}
+    ]
+    assert shared == []
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
