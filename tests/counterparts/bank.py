@@ -1,7 +1,7 @@
 """What does a bank's application system say to the application door?
 
-Every method is one call and returns the JSON as it came. A refusal is raised as `BankRefused`; `request` gives
-the raw answer, for tests that send what no bank would.
+Every method is one call and returns the JSON as it came. A refusal is raised as `BankRefused`; `request`
+gives the raw answer, for tests that send what no bank would.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """What reaches the bank as callbacks, and can it be trusted?
 
-A small HTTP(S) server in a thread. It accepts a callback only with a valid Standard Webhooks seal and, when it
-knows the gateway's published keys, a valid receipt. It keeps each `webhook-id` once, and fails on demand.
+A small HTTP(S) server in a thread. It accepts a callback only with a valid Standard Webhooks seal and, when
+it knows the gateway's published keys, a valid receipt. It keeps each `webhook-id` once, and fails on demand.
 """
 
 import contextlib

@@ -72,11 +72,20 @@ class Phone(Requests):
 
     @classmethod
     def open(
-        cls, store: PhoneStore, password: str, *, clock: Clock = wall_clock, slot: str = SLOT
+        cls,
+        store: PhoneStore,
+        password: str,
+        *,
+        clock: Clock = wall_clock,
+        slot: str = SLOT,
+        ca_pem: str | None = None,
     ) -> "Phone":
         """The stored phone. A wrong password opens it too, with keys the gateway will not recognise."""
         record, locked = store.load(slot)
-        return cls(Account.from_json(record), unlock(locked, password), clock=clock, store=store, slot=slot)
+        account = Account.from_json(record)
+        if ca_pem is not None:
+            account = replace(account, ca_pem=ca_pem)
+        return cls(account, unlock(locked, password), clock=clock, store=store, slot=slot)
 
     def register(self, *, push: dict[str, str] | None = None) -> dict[str, Any]:
         """Register Kpublic and the fingerprint; may be repeated until a proved answer has come."""
@@ -211,11 +220,12 @@ class Phone(Requests):
     def short_code(self, shown: Shown | OfflineTransaction, *, kind: str | None = None) -> str:
         """The digits with which the user approves through the application; needs no network."""
         if isinstance(shown, OfflineTransaction):
-            shown = self._shown_offline(shown, kind)
+            shown = self.shown_offline(shown, kind)
         operation = Operation.AUTHENTICATE if shown.kind == "authenticate" else Operation.APPROVE
         return truncate(mac(self.keys.khmac, self.message_of(shown, operation).encode()), shown.digits)
 
-    def _shown_offline(self, offline: OfflineTransaction, kind: str | None) -> Shown:
+    def shown_offline(self, offline: OfflineTransaction, kind: str | None = None) -> Shown:
+        """A transaction from a QR code, if it is for this user and still open."""
         if (offline.application, offline.user) != (self.account.application, self.account.user):
             raise PhoneError("the transaction is for somebody else")
         if offline.expires <= self.now():

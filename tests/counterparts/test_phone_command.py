@@ -1,0 +1,120 @@
+"""The phone as a command: secrets on standard input only, plain words, nothing dangerous on the screen."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+import segno
+
+from tests.counterparts.phone_command import visible
+from tests.counterparts.phone_tlv import base45_encode, element, elements
+from tests.counterparts.stand_in_gateway import CONTENT, SECRET, StandInGateway, package_tlv
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "phone"
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def gateway():
+    with StandInGateway() as running:
+        yield running
+
+
+def run(store, *arguments, lines=(PASSWORD,)):
+    command = [SCRIPT, *arguments, "--store", store, "--secrets-from-stdin"]
+    text = "".join(f"{line}\n" for line in lines)
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+
+
+def enrolled(gateway, store):
+    text = "PC1:" + base45_encode(package_tlv(gateway.url))
+    return run(store, "enrol", "--qr-text", "-", lines=(text, SECRET, PASSWORD))
+
+
+def picture(path, text):
+    out = io.BytesIO()
+    segno.make(text, error="m").save(out, kind=path.suffix[1:], scale=4)
+    path.write_bytes(out.getvalue())
+    return path
+
+
+def test_a_day_with_the_phone(gateway, tmp_path):
+    store = tmp_path / "phone"
+    done = enrolled(gateway, store)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Example Bank" in done.stdout
+    assert "txn_1  Payment" in run(store, "list").stdout
+    shown = run(store, "show", "txn_1", "--save", tmp_path / "content").stdout
+    assert CONTENT.decode() in shown
+    assert (tmp_path / "content").read_bytes() == CONTENT
+    assert "Approved" in run(store, "approve", "txn_1").stdout
+    assert gateway.requests[-1]["action"] == "transactions.approve"
+    assert "signature" in gateway.requests[-1]["body"]
+    assert "Declined" in run(store, "decline", "txn_1").stdout
+    code = run(store, "code", "txn_1").stdout.rsplit("Code: ", 1)[1].strip()
+    assert len(code) == 8
+    assert code.isdigit()
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_enrolment_from_a_picture_that_carries_its_secret(gateway, tmp_path, kind):
+    text = "PC1:" + base45_encode(package_tlv(gateway.url, carry=True))
+    image = picture(tmp_path / f"qr.{kind}", text)
+    done = run(tmp_path / "phone", "enrol", "--qr-image", image)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_password_is_named_in_plain_words(gateway, tmp_path):
+    enrolled(gateway, tmp_path / "phone")
+    done = run(tmp_path / "phone", "approve", "txn_1", lines=("battery staple",))
+    assert done.returncode == 1
+    assert "password was wrong" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert gateway.requests[-1]["action"] == "keys.register"
+
+
+def test_a_short_code_for_a_picture_needs_no_gateway(gateway, tmp_path):
+    enrolled(gateway, tmp_path / "phone")
+    seen = len(gateway.raw)
+    parts = [b"\x01", b"app_1", b"user-1", b"txn_1", b"Payment", b"text/plain", b"Pay 5", b"\x06"]
+    data = elements((0x80 + number, value) for number, value in enumerate(parts))
+    data += element(0x88, (4_000_000_000).to_bytes(8, "big"))
+    image = picture(tmp_path / "offline.png", "PT1:" + base45_encode(data))
+    done = run(tmp_path / "phone", "code", "--qr-image", image)
+    assert "Pay 5" in done.stdout, done.stderr
+    assert len(done.stdout.rsplit("Code: ", 1)[1].strip()) == 6
+    assert len(gateway.raw) == seen
+
+
+def test_a_wrong_activation_code_leaves_nothing_behind(gateway, tmp_path):
+    text = "PC1:" + base45_encode(package_tlv(gateway.url))
+    done = run(tmp_path / "phone", "enrol", "--qr-text", "-", lines=(text, "AAAA", PASSWORD))
+    assert done.returncode == 1
+    assert "activation code" in done.stderr
+    assert not list((tmp_path).glob("phone/*.box"))
+
+
+def test_a_second_enrolment_does_not_replace_the_first(gateway, tmp_path):
+    enrolled(gateway, tmp_path / "phone")
+    done = enrolled(gateway, tmp_path / "phone")
+    assert done.returncode == 1
+    assert "already" in done.stderr
+
+
+def test_the_text_of_a_qr_code_is_no_argument(tmp_path):
+    done = run(tmp_path / "phone", "enrol", "--qr-text", "PC1:SECRET")
+    assert done.returncode == 1
+    assert "SECRET" not in done.stderr + done.stdout
+
+
+def test_a_missing_line_of_standard_input_is_named(gateway, tmp_path):
+    enrolled(gateway, tmp_path / "phone")
+    done = run(tmp_path / "phone", "list", lines=())
+    assert done.returncode == 1
+    assert "Password" in done.stderr
+
+
+def test_signs_that_change_the_picture_are_spelled_out():
+    assert visible("Pay\x1b[2K 5\u202e\n\tEUR \u00c4") == "Pay<U+001B>[2K 5<U+202E>\n\tEUR \u00c4"
+    assert visible("a\rb\x00\x9b") == "a<U+000D>b<U+0000><U+009B>"
