@@ -68,6 +68,11 @@ class Connection:
         except PKCS11Error:
             return False
 
+    def close_idle(self) -> None:
+        """Close the sessions that nobody uses, to make room for the next connection. The lock is held."""
+        if self.is_current:
+            self.pool.close_idle()
+
     def retire(self, wait_seconds: float) -> None:
         """Close all sessions, the login's last: with it the login ends. Call it without the lock."""
         self.pool.drain(wait_seconds)

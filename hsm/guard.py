@@ -27,6 +27,7 @@ Operation = Callable[[Connection, Session], T]
 _Lock = Callable[[float], AbstractContextManager[None]]
 
 _OUTAGE_SECONDS = 5
+_WORTH_ANOTHER = {Fault.SESSION, Fault.STALE_HANDLE}  # another session, a fresh handle: may well succeed
 
 
 class _Superseded(Exception):  # nothing is wrong, only late
@@ -65,6 +66,7 @@ class Guard:
             if old is not None and old is not previous:
                 return
             with self.module.lock.exclusive(self.wait_seconds):
+                previous.close_idle()
                 if reinitialize:
                     self.module.reinitialize()
                 self._connection = self._reconnected()
@@ -87,6 +89,7 @@ class Guard:
 
     def _run(self, operation: Operation[T], lock: _Lock) -> T:
         self.module.check_process()
+        self._require_running()
         connection = self._connection
         try:
             return self._once(connection, operation, lock)
@@ -98,28 +101,23 @@ class Guard:
             raise self._final(exc) from exc
 
     def _once(self, connection: Connection, operation: Operation[T], lock: _Lock) -> T:
-        with connection.pool.borrow(self.wait_seconds) as session, lock(self.wait_seconds):
-            if self._stopped:
-                raise DeviceUnavailable(self._stopped, retry_after_seconds=_OUTAGE_SECONDS)
+        with connection.pool.borrow(self.wait_seconds) as place, lock(self.wait_seconds):
+            self._require_running()
             if connection is not self._connection or not connection.is_current:
                 raise _Superseded
-            return operation(connection, session)
+            return operation(connection, place.session())
 
     def _repair(self, connection: Connection, exc: Exception) -> None:
         """Return when a second attempt is sensible, else raise the answer."""
         fault = _fault_of(exc)
         if fault is Fault.CALLER:
             raise self._final(exc) from exc
-        if not connection.is_current:
-            return self.renew(connection)  # another device of this process initialised the module again
-        if self._is_alive(connection):
-            self._close_broken(connection)
-            if fault in (Fault.SESSION, Fault.STALE_HANDLE) or isinstance(exc, _Superseded):
-                return None
+        if not self._is_alive(connection):
+            self.renew(connection)
+            return
+        self._close_broken(connection)
+        if fault not in _WORTH_ANOTHER and not isinstance(exc, _Superseded):
             raise self._final(exc) from exc
-        if fault in (Fault.DEVICE, Fault.AMBIGUOUS):
-            raise self._final(exc) from exc
-        return self.renew(connection)
 
     def _final(self, exc: Exception) -> DeviceError:
         fault = _fault_of(exc)
@@ -132,6 +130,10 @@ class Guard:
         if fault in (Fault.DEVICE, Fault.AMBIGUOUS):
             return DeviceRefused(f"the module refused the input, the device is well ({_named(exc)})")
         return _outage(exc)
+
+    def _require_running(self) -> None:
+        if self._stopped:
+            raise DeviceUnavailable(self._stopped, retry_after_seconds=_OUTAGE_SECONDS)
 
     def _is_alive(self, connection: Connection) -> bool:
         with self.module.lock.shared(self.wait_seconds):

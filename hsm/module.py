@@ -35,11 +35,6 @@ class Module:
         self.direct = _direct_calls(path)
         self._initialize()
 
-    @property
-    def is_softhsm(self) -> bool:
-        """Whether this is SoftHSM, the one module that needs a lock between processes."""
-        return "softhsm" in self._library.manufacturer_id.lower()
-
     def reinitialize(self) -> None:
         """Initialise the module again, with `lock` held alone. Every session, handle and login is void."""
         self.epoch += 1

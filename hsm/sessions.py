@@ -27,28 +27,53 @@ def open_session(token: pkcs11.Token) -> pkcs11.Session:
     return token.open(rw=True, attribute_mapper=MAPPER)
 
 
+class Place:
+    """One place of the pool: a session, or none yet because the last one was put aside."""
+
+    def __init__(self, token: pkcs11.Token) -> None:
+        self._token = token
+        self._session: pkcs11.Session | None = None
+
+    def session(self) -> pkcs11.Session:
+        """Return the session, opening one if there is none. The caller holds the lock."""
+        if self._session is None:
+            self._session = open_session(self._token)
+        return self._session
+
+    def take_out(self) -> list[pkcs11.Session]:
+        """Empty the place; returns what was in it."""
+        session, self._session = self._session, None
+        return [] if session is None else [session]
+
+
 class SessionPool:
-    """`size` sessions of one token, all of one epoch."""
+    """`size` sessions of one token, all of one epoch. The caller of the constructor holds the lock alone."""
 
     def __init__(self, token: pkcs11.Token, size: int) -> None:
         self.size = size
-        self._token = token
-        self._idle: queue.SimpleQueue[pkcs11.Session | None] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Place] = queue.SimpleQueue()
         self._broken: list[pkcs11.Session] = []
-        for _ in range(size):
-            self._idle.put(open_session(token))
+        try:
+            for _ in range(size):
+                place = Place(token)
+                self._idle.put(place)
+                place.session()
+        except PKCS11Error:
+            self.close_idle()
+            raise
 
     @contextmanager
-    def borrow(self, wait_seconds: float) -> Iterator[pkcs11.Session]:
-        """Lend a session. Raises DeviceUnavailable if none comes back in time."""
-        session = self._take(wait_seconds)
-        place: pkcs11.Session | None = session
+    def borrow(self, wait_seconds: float) -> Iterator[Place]:
+        """Lend a place. Raises DeviceUnavailable if none comes back in time."""
         try:
-            yield session
+            place = self._idle.get(timeout=wait_seconds)
+        except queue.Empty:
+            raise DeviceUnavailable("the device is busy: no session within the time allowed") from None
+        try:
+            yield place
         except PKCS11Error as exc:
             if classify(exc) not in _HARMLESS:
-                self._broken.append(session)
-                place = None
+                self._broken += place.take_out()
             raise
         finally:
             self._idle.put(place)
@@ -56,15 +81,23 @@ class SessionPool:
     def close_broken(self) -> None:
         """Close what was put aside. The caller holds the lock alone."""
         while self._broken:
-            _close(self._broken.pop())
+            with suppress(PKCS11Error):  # a session that cannot be closed is gone already
+                self._broken.pop().close()
+
+    def close_idle(self) -> None:
+        """Close every session that is not lent out; its place stays. The caller holds the lock alone."""
+        with suppress(queue.Empty):
+            for _ in range(self.size):
+                place = self._idle.get_nowait()
+                self._broken += place.take_out()
+                self._idle.put(place)
+        self.close_broken()
 
     def drain(self, wait_seconds: float) -> None:
-        """Take all sessions out of circulation, waiting for the lent ones. Call it without the lock."""
+        """Take all places out of circulation, waiting for the lent ones. Call it without the lock."""
         with suppress(queue.Empty):  # one that hangs in the module for ever is left behind
             for _ in range(self.size):
-                session = self._idle.get(timeout=wait_seconds)
-                if session is not None:
-                    self._broken.append(session)
+                self._broken += self._idle.get(timeout=wait_seconds).take_out()
 
     @property
     def has_broken(self) -> bool:
@@ -75,21 +108,3 @@ class SessionPool:
     def idle(self) -> int:
         """How many places are free at this moment."""
         return self._idle.qsize()
-
-    def _take(self, wait_seconds: float) -> pkcs11.Session:
-        try:
-            session = self._idle.get(timeout=wait_seconds)
-        except queue.Empty:
-            raise DeviceUnavailable("the device is busy: no session within the time allowed") from None
-        if session is not None:
-            return session
-        try:
-            return open_session(self._token)
-        except BaseException:
-            self._idle.put(None)
-            raise
-
-
-def _close(session: pkcs11.Session) -> None:
-    with suppress(PKCS11Error):  # a session that cannot be closed is gone already
-        session.close()

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 from hsm.errors import InvalidUri
 
 _PATH = {"token": "token", "serial": "serial", "object": "object", "type": "type", "id": "id"}
-_QUERY = {"module-path": "module_path", "pin-source": "pin_source", "x-lock-file": "lock_file"}
+_QUERY = {"module-path": "module_path", "pin-source": "pin_source"}
 _FORM = "Write pkcs11:token=LABEL?module-path=/path/module.so&pin-source=file:/path/pin."
 
 
@@ -27,7 +27,6 @@ class TokenUri:
     id: bytes | None = None
     module_path: str | None = None
     pin_source: str | None = None
-    lock_file: str | None = None
 
     @classmethod
     def parse(cls, uri: str) -> TokenUri:
