@@ -133,8 +133,9 @@ class Message:
 
 
 def _operation(value: bytes) -> Operation:
+    number = tlv.read_number(value, 1, what="operation")
     try:
-        return Operation(tlv.read_number(value, 1, what="operation"))
+        return Operation(number)
     except ValueError:
         raise WireError("out_of_range", "operation") from None
 

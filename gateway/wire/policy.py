@@ -38,7 +38,7 @@ class PasswordClasses(IntFlag):
 
 
 class DeviceFields(IntFlag):
-    """Which members of `device` the phone fills in."""
+    """Which members of `device` the phone fills in; it ignores bits that have no name yet."""
 
     MODEL = 0x0001
     OS = 0x0002
@@ -60,7 +60,6 @@ _NO_FLAGS, _NO_CLASSES, _NO_FIELDS = Flags(0), PasswordClasses(0), DeviceFields(
 _KNOWN = {
     "flags": int(sum(Flags)),
     "password_classes": int(sum(PasswordClasses)),
-    "device_fields": int(sum(DeviceFields)),
 }
 
 

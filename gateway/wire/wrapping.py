@@ -80,9 +80,8 @@ def decode(data: bytes) -> SecretWrapping | RsaWrapping:
 
 
 def _hash(value: bytes) -> OaepHash:
+    number = tlv.read_number(value, 1, what="hash")
     try:
-        return OaepHash(tlv.read_number(value, 1, what="hash"))
-    except WireError:
-        raise
+        return OaepHash(number)
     except ValueError:
         raise WireError("out_of_range", "hash") from None

@@ -1,0 +1,1 @@
+"""The vectors of the wire format, made with the gateway's own code: `scripts/vectors`."""
