@@ -1,0 +1,24 @@
+"""What does a handler get to see of a request of an application."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.scenarios.access import Asker
+from gateway.scenarios.idempotency import Once
+from gateway.scenarios.recording import Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """An authenticated, well-formed request: path, query and body values were checked for form."""
+
+    asker: Asker
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any
+    once: Once
+    origin: Origin
+
+    def number(self, name: str, default: int) -> int:
+        """Return a query parameter as a number."""
+        return int(self.query.get(name, default))

@@ -1,0 +1,127 @@
+"""Which calls does the application door offer: one table, from which routes and OpenAPI document are made."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from gateway.api.application import models
+from gateway.api.application.asking import Ask
+from gateway.api.application.handlers import accounts, transactions
+from gateway.api.problems import Reply
+from gateway.scenarios.context import Context
+
+Handler = Callable[[Context, Ask], Awaitable[Reply]]
+_SMALL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One parameter of the query string."""
+
+    name: str
+    about: str
+    pattern: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call: how it is reached, what it needs, what it takes and gives."""
+
+    method: str
+    path: str
+    name: str
+    about: str
+    scope: str
+    handler: Handler
+    gives: type[BaseModel]
+    takes: type[BaseModel] | None = None
+    statuses: tuple[int, ...] = (200,)
+    query: tuple[Query, ...] = ()
+    key_required: bool = False
+    key_accepted: bool = False
+    carries_content: bool = False
+    problems: tuple[str, ...] = ()
+
+    def body_most(self, content_bytes_most: int) -> int:
+        """Return the most bytes of a body: content grows by a third in base64, by up to six in escaped text."""
+        return content_bytes_most * 3 // 2 + _SMALL if self.carries_content else _SMALL
+
+
+_LIMIT = Query(name="limit", about="most entries, 1 to 200", pattern=r"[1-9]\d{0,2}", is_number=True)
+_ID = r"[A-Za-z0-9_]{1,64}"
+_USER = "/v1/users/{user_id}"
+
+CALLS: tuple[Call, ...] = (
+    Call(method="PUT", path=_USER, name="createUser", about="Create a user, or see that it is there.",
+         scope="user:write", handler=accounts.put_user, takes=models.Empty, gives=models.UserView,
+         statuses=(200, 201), problems=("user_deleted",)),
+    Call(method="GET", path=_USER, name="getUser", about="Read a user with its keysets and devices.",
+         scope="user:read", handler=accounts.get_user, gives=models.UserView, problems=("not_found",)),
+    Call(method="DELETE", path=_USER, name="deleteUser",
+         about="Delete a user: its keys end, its id is never used again, old signatures still verify.",
+         scope="user:delete", handler=accounts.delete_user, gives=models.UserView, problems=("not_found",)),
+    Call(method="POST", path=_USER + "/block", name="blockUser", about="Block a user until it is unblocked.",
+         scope="user:block", handler=accounts.block_user, takes=models.BlockUser, gives=models.UserView,
+         problems=("not_found", "user_deleted")),
+    Call(method="POST", path=_USER + "/unblock", name="unblockUser", about="Unblock a user.",
+         scope="user:unblock", handler=accounts.unblock_user, takes=models.Empty, gives=models.UserView,
+         problems=("not_found", "user_deleted")),
+    Call(method="POST", path=_USER + "/keysets", name="issueKeyset",
+         about="Make new keys in the HSM and get their package, once. Older keys of the user end.",
+         scope="keyset:issue", handler=accounts.issue_keyset, takes=models.IssueKeyset,
+         gives=models.IssuedKeyset, statuses=(201,), key_accepted=True,
+         problems=("not_found", "user_blocked", "user_deleted", "not_allowed_by_policy", "already_delivered",
+                   "idempotency_mismatch", "in_progress", "concurrent_change")),
+    Call(method="GET", path=_USER + "/keysets", name="listKeysets", about="Read every keyset of a user.",
+         scope="user:read", handler=accounts.list_keysets, gives=models.KeysetList, problems=("not_found",)),
+    Call(method="POST", path=_USER + "/keysets/{keyset_id}/activation-code", name="fetchActivationCode",
+         about="Get the activation code of a keyset, once, to be sent over another channel than the QR code.",
+         scope="keyset:activation-code", handler=accounts.fetch_code, takes=models.Empty,
+         gives=models.ActivationCode,
+         problems=("not_found", "keyset_not_open", "already_delivered", "user_blocked", "user_deleted",
+                   "integrity_failure")),
+    Call(method="POST", path="/v1/transactions", name="createTransaction",
+         about="Ask a user to confirm something.", scope="transaction:write",
+         handler=transactions.create, takes=models.CreateTransaction, gives=models.TransactionView,
+         statuses=(201,), key_required=True, key_accepted=True, carries_content=True,
+         problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
+                   "idempotency_key_required", "idempotency_mismatch", "in_progress")),
+    Call(method="GET", path="/v1/transactions", name="listTransactions",
+         about="Read a page of transactions, newest first.", scope="transaction:read",
+         handler=transactions.list_page, gives=models.TransactionList,
+         query=(Query(name="user", about="only this user's", pattern=r".{1,64}"),
+                Query(name="status", about="only in this state",
+                      pattern=r"pending|confirmed|declined|cancelled"),
+                Query(name="after", about="the `next` of the page before", pattern=_ID), _LIMIT)),
+    Call(method="GET", path="/v1/transactions/{transaction_id}", name="getTransaction",
+         about="Read a transaction; with `wait` the answer comes when it is settled or the time is over.",
+         scope="transaction:read", handler=transactions.get, gives=models.TransactionView,
+         query=(Query(name="wait", about="seconds to wait, 0 to 30", pattern=r"[12]?\d|30", is_number=True),),
+         problems=("not_found",)),
+    Call(method="POST", path="/v1/transactions/{transaction_id}/cancel", name="cancelTransaction",
+         about="Cancel a pending transaction.", scope="transaction:write", handler=transactions.cancel,
+         takes=models.CancelTransaction, gives=models.TransactionView,
+         problems=("not_found", "transaction_settled")),
+    Call(method="POST", path="/v1/signatures/verify", name="verifySignature",
+         about="Verify a past answer with the keys of its time.", scope="signature:verify",
+         handler=transactions.verify, takes=models.VerifySignature, gives=models.Verdict,
+         carries_content=True, problems=("not_found", "integrity_failure")),
+    Call(method="GET", path="/v1/events", name="listEvents", about="Read a page of the event log, oldest first.",
+         scope="event:read", handler=accounts.list_events, gives=models.EventList,
+         query=(Query(name="user", about="only about this user", pattern=r".{1,64}"),
+                Query(name="transaction", about="only about this transaction", pattern=_ID),
+                Query(name="type", about="only of this type", pattern=r"[a-z_.]{1,64}"),
+                Query(name="after", about="the `next` of the page before", pattern=r"\d{1,15}", is_number=True),
+                _LIMIT)),
+    Call(method="GET", path="/v1/policy", name="getPolicy", about="Read the policy in force.",
+         scope="policy:read", handler=accounts.get_policy, gives=models.PolicyView),
+    Call(method="PUT", path="/v1/policy", name="putPolicy",
+         about="Put a policy in force; what is not named has its default.", scope="policy:write",
+         handler=accounts.put_policy, takes=models.PutPolicy, gives=models.PolicyView),
+    Call(method="POST", path="/v1/webhook-secret", name="rotateWebhookSecret",
+         about="Make the next callback secret and see it, once. It seals all callbacks from now on.",
+         scope="webhook:rotate", handler=accounts.rotate_secret, takes=models.Empty,
+         gives=models.WebhookSecret),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""What each call of the application door does: from form to scenario and back."""

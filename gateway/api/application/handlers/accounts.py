@@ -1,0 +1,102 @@
+"""What the calls about users, keysets, events and policy do."""
+
+from gateway.api.application import models
+from gateway.api.application.asking import Ask
+from gateway.api.application.qr import qr_view
+from gateway.api.problems import Reply, json_reply
+from gateway.rules.keyset import Delivery
+from gateway.rules.user import UserAction
+from gateway.scenarios import administration, personalization, user_lifecycle
+from gateway.scenarios.context import Context
+from gateway.wire import base64s
+
+_PAGE = 50
+_PAGE_MOST = 200
+
+
+async def put_user(ctx: Context, ask: Ask) -> Reply:
+    """Create a user."""
+    view, new = await user_lifecycle.create_user(
+        ctx, ask.asker.application, ask.path["user_id"], ask.origin
+    )
+    return json_reply(201 if new else 200, view)
+
+
+async def get_user(ctx: Context, ask: Ask) -> Reply:
+    """Read a user."""
+    return json_reply(200, await user_lifecycle.fetch_user(ctx, ask.asker.application, ask.path["user_id"]))
+
+
+async def delete_user(ctx: Context, ask: Ask) -> Reply:
+    """Delete a user."""
+    return await _change(ctx, ask, UserAction.DELETE, "application")
+
+
+async def block_user(ctx: Context, ask: Ask) -> Reply:
+    """Block a user."""
+    body: models.BlockUser = ask.body
+    return await _change(ctx, ask, UserAction.BLOCK, body.reason or "application")
+
+
+async def unblock_user(ctx: Context, ask: Ask) -> Reply:
+    """Unblock a user."""
+    return await _change(ctx, ask, UserAction.UNBLOCK, None)
+
+
+async def _change(ctx: Context, ask: Ask, action: UserAction, reason: str | None) -> Reply:
+    view = await user_lifecycle.change_user(
+        ctx, ask.asker.application, ask.path["user_id"], action, reason, ask.origin
+    )
+    return json_reply(200, view)
+
+
+async def list_keysets(ctx: Context, ask: Ask) -> Reply:
+    """Read the keysets of a user."""
+    view = await user_lifecycle.fetch_user(ctx, ask.asker.application, ask.path["user_id"])
+    return json_reply(200, {"keysets": view["keysets"]})
+
+
+async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
+    """Make keys for a user."""
+    body: models.IssueKeyset = ask.body
+    issued = await personalization.issue_keyset(
+        ctx, ask.asker, ask.path["user_id"], Delivery(body.delivery), body.secret, ask.once, ask.origin
+    )
+    package = base64s.encode(issued.package.encode())
+    view = {"keyset": issued.keyset, "package": package, "qr": qr_view(issued.package.to_qr())}
+    return json_reply(201, view)
+
+
+async def fetch_code(ctx: Context, ask: Ask) -> Reply:
+    """Give out an activation code."""
+    code = await personalization.give_activation_code(
+        ctx, ask.asker, ask.path["user_id"], ask.path["keyset_id"], ask.origin
+    )
+    return json_reply(200, {"activation_code": code})
+
+
+async def list_events(ctx: Context, ask: Ask) -> Reply:
+    """Read a page of events."""
+    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
+    columns = {"user": "user_id", "transaction": "transaction_id", "type": "type"}
+    filters = {column: ask.query[name] for name, column in columns.items() if name in ask.query}
+    views = await administration.list_events(ctx, ask.asker, filters, ask.number("after", 0), limit)
+    following = views[-1]["number"] if len(views) == limit else None
+    return json_reply(200, {"events": views, "next": following})
+
+
+async def get_policy(_ctx: Context, ask: Ask) -> Reply:
+    """Read the policy."""
+    return json_reply(200, administration.policy_view(ask.asker.application))
+
+
+async def put_policy(ctx: Context, ask: Ask) -> Reply:
+    """Replace the policy."""
+    body: models.PutPolicy = ask.body
+    return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy, ask.origin))
+
+
+async def rotate_secret(ctx: Context, ask: Ask) -> Reply:
+    """Make the next callback secret."""
+    secret, version = await administration.rotate_webhook_secret(ctx, ask.asker, ask.origin)
+    return json_reply(200, {"secret": secret, "version": version})

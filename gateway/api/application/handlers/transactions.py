@@ -1,0 +1,115 @@
+"""What the calls about transactions and signatures do."""
+
+from gateway.api.application import models
+from gateway.api.application.asking import Ask
+from gateway.api.problems import Reply, json_reply
+from gateway.refusals import Refusal
+from gateway.rules.callback_address import require_allowed
+from gateway.rules.transaction import Kind
+from gateway.scenarios import transactions, verification
+from gateway.scenarios.context import Context
+from gateway.scenarios.transactions import Wish
+from gateway.scenarios.verification import Question, digest_of
+from gateway.wire import base64s
+from gateway.wire.message import check_text
+from gateway.wire.text import MEDIA_TYPE_BYTES, TITLE_BYTES, check_id
+
+_PAGE = 50
+_PAGE_MOST = 200
+_DIGEST_BYTES = 32
+
+
+async def create(ctx: Context, ask: Ask) -> Reply:
+    """Create a transaction."""
+    body: models.CreateTransaction = ask.body
+    view, new = await transactions.create_transaction(ctx, ask.asker, _wish(ask, body), ask.once, ask.origin)
+    return json_reply(201, view, {} if new else {"idempotency-replayed": "true"})
+
+
+def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
+    check_id(body.user, what="user")
+    check_text(body.media_type, what="media_type", most_bytes=MEDIA_TYPE_BYTES)
+    if body.title is not None:
+        check_text(body.title, what="title", most_bytes=TITLE_BYTES)
+    if body.callback is not None:
+        require_allowed(body.callback, ask.asker.application.callback_url)
+    return Wish(
+        user_id=body.user,
+        kind=Kind(body.kind),
+        title=body.title,
+        media_type=body.media_type,
+        content=_content(body.text, body.content),
+        expires_in_seconds=body.expires_in,
+        callback_url=body.callback,
+        offline=body.confirmation.offline,
+        digits=body.confirmation.digits,
+        kpublic_required=body.confirmation.kpublic_required,
+    )
+
+
+def _content(text: str | None, content: str | None) -> bytes:
+    data = text.encode() if text is not None else base64s.decode(content or "", what="content")
+    if not data:
+        raise Refusal("malformed_request", "empty content", detail="The content is empty.")
+    return data
+
+
+async def get(ctx: Context, ask: Ask) -> Reply:
+    """Read a transaction, now or when it is settled."""
+    view = await transactions.fetch_transaction(
+        ctx, ask.asker, ask.path["transaction_id"], ask.number("wait", 0)
+    )
+    return json_reply(200, view)
+
+
+async def list_page(ctx: Context, ask: Ask) -> Reply:
+    """Read a page of transactions."""
+    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
+    views = await transactions.list_transactions(
+        ctx,
+        ask.asker,
+        user_id=ask.query.get("user"),
+        status=ask.query.get("status"),
+        after=ask.query.get("after"),
+        limit=limit,
+    )
+    following = views[-1]["id"] if len(views) == limit else None
+    return json_reply(200, {"transactions": views, "next": following})
+
+
+async def cancel(ctx: Context, ask: Ask) -> Reply:
+    """Cancel a transaction."""
+    body: models.CancelTransaction = ask.body
+    view = await transactions.cancel_transaction(
+        ctx, ask.asker, ask.path["transaction_id"], body.reason, ask.origin
+    )
+    return json_reply(200, view)
+
+
+async def verify(ctx: Context, ask: Ask) -> Reply:
+    """Verify a past answer."""
+    body: models.VerifySignature = ask.body
+    question = Question(
+        transaction_id=body.transaction,
+        operation=body.operation,
+        content_sha256=_digest(body),
+        step=body.step,
+        code=_exactly(body.code, _DIGEST_BYTES, "code"),
+        signature=None if body.signature is None else base64s.decode(body.signature, what="signature"),
+    )
+    return json_reply(200, await verification.verify_signature(ctx, ask.asker, question, ask.origin))
+
+
+def _digest(body: models.VerifySignature) -> bytes | None:
+    if body.text is not None or body.content is not None:
+        return digest_of(_content(body.text, body.content))
+    return _exactly(body.content_sha256, _DIGEST_BYTES, "content_sha256")
+
+
+def _exactly(text: str | None, size: int, name: str) -> bytes | None:
+    if text is None:
+        return None
+    value = base64s.decode(text, what=name)
+    if len(value) != size:
+        raise Refusal("malformed_request", f"length of {name}", detail=f"{name} has {size} bytes.")
+    return value

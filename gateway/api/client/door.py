@@ -1,0 +1,115 @@
+"""The phone's door: each request authenticated, each answer proved."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.api.health import health_routes
+from gateway.api.problems import Reply, json_reply, problem_reply
+from gateway.api.recorder import RequestLine
+from gateway.api.requests import Peers, make_origin, new_request_id, read_body, require_json, send
+from gateway.refusals import Refusal
+from gateway.scenarios import phone_recording
+from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
+from gateway.scenarios.confirmation import answer_transaction
+from gateway.scenarios.context import Context
+from gateway.scenarios.phone_reading import get_transaction, list_pending, read_content, update_device
+from gateway.scenarios.registration import register_key
+from gateway.wire import authcode
+from gateway.wire.errors import WireError
+from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
+
+Scenario = Callable[[Context, Caller], Awaitable[Any]]
+PREFIX = "/client/v1/"
+ACTIONS: dict[str, Scenario] = {
+    "keys.register": register_key,
+    "transactions.pending": list_pending,
+    "transactions.get": get_transaction,
+    "transactions.content": read_content,
+    "transactions.approve": answer_transaction,
+    "transactions.decline": answer_transaction,
+    "devices.update": update_device,
+}
+
+
+def client_door(ctx: Context, peers: Peers) -> Starlette:
+    """Return the ASGI application of the client door."""
+    routes = [
+        Route(PREFIX + action, _endpoint(ctx, peers, action, scenario), methods=["POST"])
+        for action, scenario in ACTIONS.items()
+    ]
+    return Starlette(routes=[*routes, *health_routes(ctx)])
+
+
+def _endpoint(
+    ctx: Context, peers: Peers, action: str, scenario: Scenario
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        request_id = new_request_id(ctx.clock)
+        address = peers.address_of(request)
+        line = RequestLine("client", request_id, "POST", PREFIX + action, address)
+        reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
+        line.finish(reply, reason, error)
+        return send(reply, request_id)
+
+    return endpoint
+
+
+async def _answer(
+    ctx: Context, request: Request, action: str, scenario: Scenario, request_id: str, address: str | None
+) -> tuple[Reply, str | None, Exception | None]:
+    caller: Caller | None = None
+    raw: bytes | None = None
+    try:
+        raw = await read_body(request, MOST_REQUEST_BYTES)
+        require_json(request)
+        caller = await authenticate(ctx, _parse(request, action, raw, request_id, address))
+        result = await scenario(ctx, caller)
+        return await _proved(ctx, caller, _reply(result)), None, None
+    except Exception as error:  # the boundary: whatever happened becomes an answer
+        origin = make_origin(request_id, action, address, raw)
+        return await _refused(ctx, caller, error, origin.request_id, origin)
+
+
+def _parse(request: Request, action: str, raw: bytes, request_id: str, address: str | None) -> ClientRequest:
+    envelope = parse_envelope(raw, action)
+    try:
+        presented: bytes | None = authcode.parse_header(request.headers.getlist(authcode.HEADER))
+    except WireError:
+        presented = None
+    origin = make_origin(request_id, action, address, raw, presented)
+    return ClientRequest(raw=raw, envelope=envelope, authcode=presented, origin=origin)
+
+
+def _reply(result: Any) -> Reply:
+    if isinstance(result, bytes):
+        return Reply(200, result, "application/octet-stream")
+    return json_reply(200, result)
+
+
+async def _proved(ctx: Context, caller: Caller, reply: Reply) -> Reply:
+    proof = await prove_answer(ctx, caller, reply.status, reply.content_type, reply.body)
+    headers = {**reply.headers, authcode.HEADER.lower(): authcode.format_header(proof)}
+    return Reply(reply.status, reply.body, reply.content_type, headers)
+
+
+async def _refused(
+    ctx: Context, caller: Caller | None, error: Exception, request_id: str, origin: Any
+) -> tuple[Reply, str | None, Exception | None]:
+    """Record the refusal, and prove the answer if the request was authenticated and used only once."""
+    reply, reason = problem_reply(error, request_id)
+    try:
+        recorded = isinstance(error, Refusal) and error.recorded
+        if not recorded:
+            repeated = await phone_recording.record_refused(ctx, caller, reason, origin)
+            if repeated is not None:
+                return problem_reply(repeated, request_id)[0], repeated.reason, None
+        if caller is not None and reply.status != 401:
+            reply = await _proved(ctx, caller, reply)
+    except Exception as second:  # the database or the HSM went away while saying no
+        return reply, f"{reason}; {type(second).__name__} while recording", error
+    return reply, reason, error

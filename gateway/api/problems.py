@@ -1,0 +1,111 @@
+"""How does a no look over HTTP: problem documents (RFC 9457) for refusals, outages and bugs.
+
+The only place that knows which status belongs to which meaning.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from gateway.refusals import CATALOGUE, Meaning, Outage, Problem, Refusal
+from gateway.wire.errors import WireError
+from hsm.errors import DeviceError, DeviceUnavailable
+
+CONTENT_TYPE = "application/problem+json"
+STATUS: dict[Meaning, int] = {
+    Meaning.INVALID: 400,
+    Meaning.UNAUTHENTICATED: 401,
+    Meaning.FORBIDDEN: 403,
+    Meaning.MISSING: 404,
+    Meaning.METHOD: 405,
+    Meaning.CONFLICT: 409,
+    Meaning.TOO_LARGE: 413,
+    Meaning.MEDIA: 415,
+    Meaning.UNPROCESSABLE: 422,
+    Meaning.OUTAGE: 503,
+    Meaning.BUG: 500,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer before it is sent: status, exact body bytes, content type, further headers."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a JSON answer."""
+    return Reply(status, _json(value), headers=dict(headers or {}))
+
+
+def problem_type(code: str) -> str:
+    """Return the URI that names the problem; it is documented in docs/reference/problems.md."""
+    return f"urn:countersign:problem:{code}"
+
+
+def problem_reply(error: Exception, request_id: str) -> tuple[Reply, str]:
+    """Return the answer to a failed request, and the reason for the log.
+
+    Args:
+        error: what was raised.
+        request_id: names the request in log and answer.
+    """
+    refusal = _as_refusal(error)
+    if refusal is not None:
+        return _document(refusal.problem, request_id, refusal.detail, refusal.errors), refusal.reason
+    if isinstance(error, Outage | DeviceUnavailable):
+        headers = {"retry-after": str(error.retry_after_seconds)}
+        return _document(CATALOGUE["outage"], request_id, headers=headers), str(error)
+    if isinstance(error, DeviceError):
+        return _document(CATALOGUE["outage"], request_id, headers={"retry-after": "5"}), str(error)
+    return _document(CATALOGUE["internal_error"], request_id), type(error).__name__
+
+
+def _as_refusal(error: Exception) -> Refusal | None:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, WireError):
+        code = "too_large" if error.reason == "too_large" else "malformed_request"
+        return Refusal(code, str(error), detail=f"Not acceptable: {error}.")
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        errors = tuple(
+            {"pointer": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
+            for fault in faults[:20]
+        )
+        return Refusal("malformed_request", "body does not fit its schema", errors=errors)
+    return None
+
+
+def _document(
+    problem: Problem,
+    request_id: str,
+    detail: str | None = None,
+    errors: tuple[dict[str, str], ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    status = STATUS[problem.meaning]
+    document: dict[str, object] = {
+        "type": problem_type(problem.code),
+        "title": problem.title,
+        "status": status,
+        "detail": detail or problem.advice,
+        "code": problem.code,
+        "instance": f"urn:countersign:request:{request_id}",
+    }
+    if errors:
+        document["errors"] = list(errors)
+    extra = dict(headers or {})
+    if problem.meaning is Meaning.UNAUTHENTICATED:
+        extra["www-authenticate"] = "Bearer" if problem.code == "unauthenticated" else "PC-Authorization"
+    return Reply(status, _json(document), CONTENT_TYPE, extra)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,36 @@
+"""What is logged of a request: one line, without body, query, header or key."""
+
+import time
+
+import structlog
+
+from gateway.api.problems import Reply
+
+_log = structlog.get_logger("access")
+
+
+class RequestLine:
+    """Measures a request from its beginning and writes its line at the end."""
+
+    def __init__(self, door: str, request_id: str, method: str, route: str, address: str | None) -> None:
+        self._started = time.perf_counter()
+        self._fields = {
+            "door": door,
+            "request": request_id,
+            "method": method,
+            "route": route,
+            "address": address,
+        }
+
+    def finish(self, reply: Reply, reason: str | None = None, error: Exception | None = None) -> None:
+        """Write the line: a bug with its traceback (without values), an outage as a warning, the rest as info."""
+        took = round((time.perf_counter() - self._started) * 1000, 1)
+        fields = {**self._fields, "status": reply.status, "ms": took}
+        if reason:
+            fields["reason"] = reason
+        if reply.status == 500 and error is not None:
+            _log.error("request", **fields, exc_info=error)
+        elif reply.status == 503:
+            _log.warning("request", **fields)
+        else:
+            _log.info("request", **fields)

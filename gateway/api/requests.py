@@ -1,0 +1,90 @@
+"""What does a request bring along: its id, its body under a limit, where it came from."""
+
+import hashlib
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gateway.api.problems import Reply
+from gateway.clock import Clock
+from gateway.ids import new_id
+from gateway.refusals import Refusal
+from gateway.scenarios.recording import Origin
+
+_ADDRESS_MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Addresses of proxies whose word about the caller's address is believed."""
+
+    trusted: frozenset[str]
+
+    def address_of(self, request: Request) -> str | None:
+        """Return the address of the caller; behind a trusted proxy the last one it added."""
+        peer = request.client.host if request.client else None
+        if peer in self.trusted:
+            forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+            return (forwarded or peer)[:_ADDRESS_MOST]
+        return peer
+
+
+def new_request_id(clock: Clock) -> str:
+    """Return an id for a request; it stands in the log, the events and the answer."""
+    return new_id("req", clock.now())
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """Return the body, read once and never beyond the limit.
+
+    Raises:
+        Refusal: ``too_large``, ``unsupported_media_type`` for an encoded body, ``malformed_request`` when the
+            caller went away.
+    """
+    too_large = Refusal("too_large", detail=f"A request has at most {most_bytes} bytes here.")
+    if request.headers.get("content-encoding"):
+        raise Refusal("unsupported_media_type", "Content-Encoding")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > most_bytes:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most_bytes:
+                raise too_large
+            parts.append(part)
+    except ClientDisconnect:
+        raise Refusal("malformed_request", "the caller went away") from None
+    return b"".join(parts)
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that does not call itself JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refusal("unsupported_media_type", "Content-Type is not application/json")
+
+
+def make_origin(
+    request_id: str, action: str, address: str | None, raw: bytes | None, authcode: bytes | None = None
+) -> Origin:
+    """Return where a request came from, as the events keep it: the hash of the body, never the body."""
+    digest = None if raw is None else hashlib.sha256(raw).digest()
+    return Origin(
+        request_id=request_id, action=action, address=address, body_sha256=digest, authcode=authcode
+    )
+
+
+def send(reply: Reply, request_id: str) -> Response:
+    """Return the answer as Starlette sends it; nothing on the way may keep or change it."""
+    headers = {
+        "cache-control": "no-store, no-transform",
+        "x-content-type-options": "nosniff",
+        "request-id": request_id,
+        **reply.headers,
+        # Given as a header and not as media_type, so that no charset is added: the proof covers this value.
+        "content-type": reply.content_type,
+    }
+    return Response(reply.body, status_code=reply.status, headers=headers)

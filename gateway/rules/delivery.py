@@ -1,0 +1,26 @@
+"""When a callback is tried again, and when it is given up."""
+
+from datetime import timedelta
+from enum import StrEnum
+
+_SCHEDULE_SECONDS = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 86400)
+CLAIM_SECONDS = 60
+
+
+class DeliveryStatus(StrEnum):
+    """State of a callback in the outbox."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+def pause_after(tries: int) -> timedelta | None:
+    """Return how long to wait after the n-th failed try; None when it is time to give up (after about 4 days).
+
+    Args:
+        tries: number of tries made so far, at least 1.
+    """
+    if tries > len(_SCHEDULE_SECONDS):
+        return None
+    return timedelta(seconds=_SCHEDULE_SECONDS[tries - 1])

@@ -1,0 +1,104 @@
+"""What a keyset may be used for: its states, and the checks before each use."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.refusals import Refusal
+
+
+class KeysetStatus(StrEnum):
+    """State of a keyset.
+
+    ``issued``: made and delivered, the phone has not registered yet. ``active``: in use. ``deleted``: replaced
+    or removed, verifies old signatures only. ``void``: its package was altered on the way. ``lapsed``: never
+    registered in time.
+    """
+
+    ISSUED = "issued"
+    ACTIVE = "active"
+    DELETED = "deleted"
+    VOID = "void"
+    LAPSED = "lapsed"
+
+
+class KeysetAction(StrEnum):
+    """What can happen to a keyset."""
+
+    REGISTER = "register"
+    REPLACE = "replace"
+    VOID = "void"
+    LAPSE = "lapse"
+
+
+TRANSITIONS: dict[tuple[KeysetStatus, KeysetAction], KeysetStatus] = {
+    (KeysetStatus.ISSUED, KeysetAction.REGISTER): KeysetStatus.ACTIVE,
+    (KeysetStatus.ISSUED, KeysetAction.REPLACE): KeysetStatus.DELETED,
+    (KeysetStatus.ISSUED, KeysetAction.VOID): KeysetStatus.VOID,
+    (KeysetStatus.ISSUED, KeysetAction.LAPSE): KeysetStatus.LAPSED,
+    (KeysetStatus.ACTIVE, KeysetAction.REPLACE): KeysetStatus.DELETED,
+}
+
+OPEN = (KeysetStatus.ISSUED, KeysetStatus.ACTIVE)
+
+
+class Delivery(StrEnum):
+    """How the keys travel to the phone."""
+
+    ONLINE = "online"
+    QR = "qr"
+    QR_AND_CODE = "qr_and_code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyset:
+    """One user's keys on one device, as handles; ``binding`` is the HSM's MAC over what is trusted of it."""
+
+    id: str
+    application_id: str
+    user_id: str
+    status: KeysetStatus
+    delivery: Delivery
+    khmac: str
+    kauth: str
+    kpublic: str | None
+    spki: bytes | None
+    fingerprint: bytes
+    device_id: str | None
+    step_seconds: int
+    digits: int
+    flags: int
+    salt: bytes
+    package_sha256: bytes
+    created_at: datetime
+    valid_until: datetime
+    lapses_at: datetime | None
+    registered_at: datetime | None
+    ended_at: datetime | None
+    code_given_at: datetime | None
+    binding: bytes
+
+
+def next_status(status: KeysetStatus, action: KeysetAction) -> KeysetStatus:
+    """Return the state after the action, or refuse."""
+    following = TRANSITIONS.get((status, action))
+    if following is None:
+        raise Refusal("keyset_not_open", f"{action} of a keyset that is {status}")
+    return following
+
+
+def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_required: bool) -> str | None:
+    """Say why the keyset cannot authenticate a request now; None if it can.
+
+    An ``issued`` keyset may only register, unless the policy does without Kpublic.
+    """
+    if keyset.status not in OPEN:
+        return f"keyset is {keyset.status}"
+    if keyset.valid_until <= now:
+        return "keyset has expired"
+    if keyset.status is KeysetStatus.ISSUED:
+        if keyset.lapses_at is not None and keyset.lapses_at <= now:
+            return "keyset has lapsed"
+        if kpublic_required and not registering:
+            return "keyset is not registered"
+    return None

@@ -1,0 +1,101 @@
+"""What an application has decided: one frozen object of documented values."""
+
+from dataclasses import asdict, dataclass, fields
+from enum import IntFlag
+from typing import Any
+
+from gateway.refusals import Refusal
+
+
+class Flag(IntFlag):
+    """The flags that travel in a package (wire reference, policy TLV, tag 80)."""
+
+    BIND_TO_DEVICE = 0x0001
+    COLLECT_EVENTS = 0x0002
+    COLLECT_DEVICE_DATA = 0x0004
+    FORBID_BIOMETRICS = 0x0008
+    KPUBLIC_REQUIRED = 0x0010
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The decisions of one application; every value has a default and bounds (see ``BOUNDS``)."""
+
+    validity_days: int = 365
+    bind_to_device: bool = True
+    collect_events: bool = False
+    collect_device_data: bool = False
+    forbid_biometrics: bool = False
+    kpublic_required: bool = True
+    password_length: int = 6
+    password_classes: int = 0
+    device_fields: int = 0
+    step_seconds: int = 180
+    steps_back: int = 1
+    steps_ahead: int = 1
+    digits: int = 8
+    offline_allowed: bool = False
+    request_window_seconds: int = 300
+    failures_most: int = 5
+    register_hours: int = 72
+    weak_secret: bool = False
+    transaction_seconds: int = 900
+    transaction_seconds_most: int = 30 * 86400
+
+    @property
+    def flags(self) -> Flag:
+        """Return the flags as they travel in a package."""
+        chosen = Flag(0)
+        for flag in Flag:
+            if getattr(self, str(flag.name).lower()):
+                chosen |= flag
+        return chosen
+
+
+# name: (least, most, what it decides)
+BOUNDS: dict[str, tuple[int, int, str]] = {
+    "validity_days": (1, 3650, "days a keyset is valid from its issue"),
+    "password_length": (6, 64, "least length of the password on the phone"),
+    "password_classes": (0, 15, "mask of required classes: 1 lower, 2 upper, 4 digit, 8 other"),
+    "device_fields": (0, 0xFFFF, "mask of device data the phone is asked to send"),
+    "step_seconds": (30, 3600, "length of a time step, fixed per keyset at issue"),
+    "steps_back": (0, 10, "steps before the present one that are accepted"),
+    "steps_ahead": (0, 10, "steps after the present one that are accepted"),
+    "digits": (6, 10, "digits of short codes"),
+    "request_window_seconds": (30, 3600, "how far a phone's clock may be off in a request"),
+    "failures_most": (1, 5, "consecutive failures after which a user is blocked and a transaction cancelled"),
+    "register_hours": (1, 720, "hours in which a phone must register before its keyset lapses"),
+    "transaction_seconds": (30, 30 * 86400, "seconds a transaction waits when the request names no time"),
+    "transaction_seconds_most": (30, 365 * 86400, "most seconds a transaction may wait"),
+}
+SWITCHES: dict[str, str] = {
+    "bind_to_device": "keysets are bound to the fingerprint of a device",
+    "collect_events": "phones are asked to report events",
+    "collect_device_data": "phones are asked to send device data",
+    "forbid_biometrics": "phones must ask for the password, not a finger or a face",
+    "kpublic_required": "a phone must register Kpublic before it may do anything else",
+    "offline_allowed": "short codes may be used by transactions that ask for it",
+    "weak_secret": "online delivery may use a secret that people choose, for ten minutes",
+}
+
+
+def from_json(values: dict[str, Any]) -> Policy:
+    """Make a policy of the named values, the rest by default; refuses unknown names and values out of bounds."""
+    known = {field.name for field in fields(Policy)}
+    wrong = [(name, "unknown") for name in sorted(set(values) - known)]
+    for name, value in values.items():
+        if name in SWITCHES and not isinstance(value, bool):
+            wrong.append((name, "must be true or false"))
+        if name in BOUNDS:
+            least, most, _ = BOUNDS[name]
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                wrong.append((name, f"must be a whole number from {least} to {most}"))
+    if wrong:
+        errors = tuple({"pointer": f"/{name}", "detail": text} for name, text in wrong)
+        raise Refusal("malformed_request", "policy out of bounds", errors=errors)
+    return Policy(**values)
+
+
+def to_json(policy: Policy) -> dict[str, Any]:
+    """Return every value of the policy by name."""
+    return asdict(policy)

@@ -1,0 +1,185 @@
+"""Is this request really from the phone that holds the keys: the checks of the specification, in their order.
+
+Whatever fails, the answer and the work are the same; only the event log learns the reason.
+"""
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.refusals import Refusal
+from gateway.rules import keyset as keyset_rules
+from gateway.rules import user as user_rules
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset
+from gateway.rules.user import User
+from gateway.scenarios import bindings
+from gateway.scenarios.context import Context
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.store import applications, keysets, users
+from gateway.store.applications import Application
+from gateway.store.database import Connection
+from gateway.wire.authcode import answer_input
+from gateway.wire.request import Envelope
+from hsm.errors import DeviceRefused, DuplicateKey, InvalidUri, KeyMissing
+from hsm.keys import KeyRef
+
+_NO_BINDING = bytes(256)  # about as long as a real one, so that a decoy costs as much
+REGISTER = "keys.register"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """A request as it came in: raw body, the envelope in it, and the code of its header (None: no valid one)."""
+
+    raw: bytes
+    envelope: Envelope
+    authcode: bytes | None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An authenticated phone: who it is, with which keys, and what it asked."""
+
+    application: Application
+    user: User
+    keyset: Keyset
+    authcode: bytes
+    envelope: Envelope
+    origin: Origin
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    keyset: Keyset
+    user: User
+    application: Application
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    bound: bool
+    matches: bool
+
+
+async def authenticate(ctx: Context, request: ClientRequest) -> Caller:
+    """Return who sent the request.
+
+    Whether it is a repeat is decided later, in the unit of its effect (``recording.use_request``).
+
+    Raises:
+        Refusal: ``authentication_failed``, after the reason was recorded.
+        hsm.errors.DeviceUnavailable: the HSM is away; nothing was decided.
+    """
+    now = ctx.clock.now()
+    facts = await ctx.reading(_gather, request.envelope.keyset)
+    seen = await ctx.on_device(_prove, ctx, facts, request)
+    why = _why_not(facts, seen, request, now)
+    if why is None and facts is not None and request.authcode is not None:
+        return Caller(
+            application=facts.application,
+            user=facts.user,
+            keyset=facts.keyset,
+            authcode=request.authcode,
+            envelope=request.envelope,
+            origin=request.origin,
+            now=now,
+        )
+    await ctx.unit(_record_failure, facts, seen, request, now, why)
+    refusal = Refusal("authentication_failed", why or "")
+    refusal.recorded = True
+    raise refusal
+
+
+def _gather(connection: Connection, keyset_id: str) -> _Facts | None:
+    keyset = keysets.find_keyset(connection, keyset_id)
+    if keyset is None:
+        return None
+    user = users.find_user(connection, keyset.application_id, keyset.user_id)
+    application = applications.find_application(connection, keyset.application_id)
+    return None if user is None or application is None else _Facts(keyset, user, application)
+
+
+def _prove(ctx: Context, facts: _Facts | None, request: ClientRequest) -> _Seen:
+    """Check binding and code on the device; an unknown keyset costs the same with a decoy key."""
+    presented = request.authcode or bytes(32)
+    if facts is None:
+        ctx.device.mac(ctx.keys.binding, _NO_BINDING)
+        return _decoy(ctx, request, presented, bound=True)
+    bound = bindings.is_bound(ctx, facts.keyset, facts.user.status)
+    if not bound or facts.keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed
+        return _decoy(ctx, request, presented, bound=bound)
+    try:
+        mac = ctx.device.mac(KeyRef.parse(facts.keyset.kauth), request.raw)
+    except (KeyMissing, DeviceRefused, DuplicateKey, InvalidUri):
+        return _decoy(ctx, request, presented, bound=True)
+    return _Seen(bound=True, matches=hmac.compare_digest(mac, presented))
+
+
+def _decoy(ctx: Context, request: ClientRequest, presented: bytes, *, bound: bool) -> _Seen:
+    mac = ctx.device.mac(ctx.keys.decoy, request.raw)
+    hmac.compare_digest(mac, presented)
+    return _Seen(bound=bound, matches=False)
+
+
+def _why_not(facts: _Facts | None, seen: _Seen, request: ClientRequest, now: datetime) -> str | None:
+    """Return the first check that fails, in the order of the specification; None if all hold."""
+    if facts is None:
+        return "unknown keyset"
+    if not seen.bound:
+        return "keyset row is not the one the HSM vouched for"
+    policy = facts.application.policy
+    try:
+        user_rules.require_open(facts.user, policy.failures_most)
+    except Refusal as refusal:
+        return refusal.reason
+    why = keyset_rules.why_unusable(
+        facts.keyset,
+        now,
+        registering=request.envelope.action == REGISTER,
+        kpublic_required=policy.kpublic_required,
+    )
+    if why is not None:
+        return why
+    if request.authcode is None:
+        return "no valid PC-Authorization header"
+    if not seen.matches:
+        return "wrong authentication code"
+    if abs((request.envelope.time - now).total_seconds()) > policy.request_window_seconds:
+        return "time of the request is out of the window"
+    return None
+
+
+def _record_failure(
+    connection: Connection,
+    facts: _Facts | None,
+    seen: _Seen,
+    request: ClientRequest,
+    now: datetime,
+    why: str | None,
+) -> None:
+    subject = {} if facts is None else _subject(facts)
+    lines = [
+        make_event(
+            EventType.AUTHENTICATION_FAILED, "refused", now, request.origin, reason=why, **subject
+        )
+    ]
+    if not seen.bound:
+        lines.append(make_event(EventType.BINDING_BROKEN, "alarm", now, request.origin, **subject))
+    record(connection, lines)
+
+
+def _subject(facts: _Facts) -> dict[str, str]:
+    return {
+        "application_id": facts.application.id,
+        "user_id": facts.user.user_id,
+        "keyset_id": facts.keyset.id,
+    }
+
+
+async def prove_answer(ctx: Context, caller: Caller, status: int, content_type: str, body: bytes) -> bytes:
+    """Return the gateway's own proof over an answer: 32 bytes, made with the caller's Kauth in the HSM."""
+    over = answer_input(caller.authcode, status, content_type, body)
+    return await ctx.on_device(ctx.device.mac, KeyRef.parse(caller.keyset.kauth), over)

@@ -1,0 +1,269 @@
+"""How is a transaction approved or declined: gather, prove, settle.
+
+Gather reads, prove talks to the device while nothing is locked, settle decides in one unit. A failed proof is
+an outcome too: it is written first and refused after the commit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.refusals import Refusal
+from gateway.rules import confirmation as rules
+from gateway.rules import keyset as keyset_rules
+from gateway.rules import transaction as transaction_rules
+from gateway.rules import user as user_rules
+from gateway.rules.confirmation import Outcome, Verdict
+from gateway.rules.event import EventType
+from gateway.rules.keyset import KeysetStatus
+from gateway.rules.transaction import (
+    CancelReason,
+    Kind,
+    Transaction,
+    TransactionAction,
+    TransactionStatus,
+)
+from gateway.scenarios import proofs, settling
+from gateway.scenarios.authentication import Caller
+from gateway.scenarios.context import Context
+from gateway.scenarios.recording import make_event, record, use_request
+from gateway.scenarios.user_lifecycle import block_after_failures
+from gateway.store import keysets, transactions, users
+from gateway.store.database import Connection
+from gateway.store.transactions import Attempt
+from gateway.wire.bodies import Decision
+from gateway.wire.message import Message, Operation
+
+_ACTIONS = {
+    "transactions.approve": TransactionAction.APPROVE,
+    "transactions.decline": TransactionAction.DECLINE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """One answer on its way: what was asked, about which transaction, and what the device said."""
+
+    action: TransactionAction
+    decision: Decision
+    message: Message
+    transaction: Transaction
+    verdict: Verdict
+    receipt: str | None
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    view: dict[str, Any]
+    refusal: Refusal | None = None
+    user_failures: int = 0
+
+
+async def answer_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
+    """Approve or decline, as the caller's action says, and return ``transaction``, ``status``, ``reason``.
+
+    Raises:
+        WireError: the body is malformed.
+        Refusal: ``not_found``, ``proof_refused``, ``transaction_settled``, ``transaction_expired``.
+    """
+    decision = Decision.read(caller.envelope.body)
+    action = _ACTIONS[caller.envelope.action]
+    transaction = await ctx.reading(_gather, caller, decision.transaction)
+    answer = await ctx.on_device(_prove, ctx, caller, transaction, action, decision)
+    settled = await ctx.unit(_settle, caller, answer)
+    ctx.waiters.wake(transaction.id)
+    if settled.user_failures >= caller.application.policy.failures_most:
+        await block_after_failures(ctx, caller.application, caller.user.user_id, caller.origin)
+    if settled.refusal is not None:
+        settled.refusal.recorded = True
+        raise settled.refusal
+    return settled.view
+
+
+def _gather(connection: Connection, caller: Caller, transaction_id: str) -> Transaction:
+    transaction = transactions.find_transaction(connection, caller.application.id, transaction_id)
+    if transaction is None or transaction.user_id != caller.user.user_id:
+        raise Refusal("not_found", "no such transaction of this user")
+    return transaction
+
+
+def _operation(action: TransactionAction, kind: Kind) -> Operation:
+    if action is TransactionAction.DECLINE:
+        return Operation.DECLINE
+    return Operation.AUTHENTICATE if kind is Kind.AUTHENTICATE else Operation.APPROVE
+
+
+def _prove(
+    ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
+) -> _Answer:
+    """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
+    keyset = caller.keyset
+    message = Message(
+        operation=_operation(action, transaction.kind),
+        application=caller.application.id,
+        user=caller.user.user_id,
+        transaction=transaction.id,
+        media_type=transaction.media_type,
+        content_digest=transaction.content_sha256,
+        title=transaction.title,
+        fingerprint=keyset.fingerprint,
+        step=decision.proofs.step,
+    )
+    needs_signature = rules.signature_required(
+        registered=keyset.kpublic is not None,
+        policy_requires=caller.application.policy.kpublic_required,
+        transaction_requires=transaction.kpublic_required,
+    )
+    verdict = proofs.verify(
+        ctx, keyset, message, decision.proofs, caller.application.policy, caller.now, needs_signature
+    )
+    attempt_id = settling.new_attempt_id(caller.now)
+    receipt = None
+    if verdict.accepted:
+        receipt = proofs.make_receipt(
+            ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now
+        )
+    return _Answer(
+        action=action,
+        decision=decision,
+        message=message,
+        transaction=transaction,
+        verdict=verdict,
+        receipt=receipt,
+        attempt_id=attempt_id,
+    )
+
+
+def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+    """Decide in one unit: replay mark, state, attempt, events, callback. Everything of it is kept, or nothing."""
+    policy = caller.application.policy
+    use_request(
+        connection, caller.keyset.id, caller.authcode, caller.now, policy.request_window_seconds
+    )
+    _require_unchanged(connection, caller)
+    if not answer.verdict.accepted:
+        return _refuse(connection, caller, answer)
+    users.clear_failures(connection, caller.application.id, caller.user.user_id)
+    status = transaction_rules.next_status(TransactionStatus.PENDING, answer.action)
+    won = transactions.settle_transaction(
+        connection,
+        answer.transaction.id,
+        status=status,
+        reason=None,
+        now=caller.now,
+        before_expiry=True,
+    )
+    if not won:
+        return _already_settled(connection, caller, answer)
+    _keep_attempt(connection, caller, answer, Outcome.ACCEPTED)
+    settling.announce(connection, caller.application, answer.transaction.id, caller.origin, caller.now)
+    return _Settled({"transaction": answer.transaction.id, "status": status, "reason": None})
+
+
+def _require_unchanged(connection: Connection, caller: Caller) -> None:
+    """Refuse when user or keyset were ended while the proofs were verified, in whichever process."""
+    user = users.lock_user(connection, caller.application.id, caller.user.user_id)
+    keyset = keysets.find_keyset(connection, caller.keyset.id)
+    if user is None or keyset is None or keyset.status not in keyset_rules.OPEN:
+        raise Refusal("authentication_failed", "the keyset ended meanwhile")
+    if keyset.status is KeysetStatus.ISSUED and caller.keyset.status is not KeysetStatus.ISSUED:
+        raise Refusal("authentication_failed", "the keyset changed meanwhile")
+    try:
+        user_rules.require_open(user, caller.application.policy.failures_most)
+    except Refusal as refusal:
+        raise Refusal("authentication_failed", refusal.reason) from None
+
+
+def _refuse(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+    """Keep the wrong answer, count it, and cancel the transaction when there were too many."""
+    _keep_attempt(connection, caller, answer, Outcome.REFUSED)
+    failed = answer.verdict.failed
+    event = make_event(
+        EventType.PROOF_REFUSED,
+        "refused",
+        caller.now,
+        caller.origin,
+        reason=f"wrong {failed}",
+        **settling.subject(caller.application.id, answer.transaction, caller.keyset.id),
+    )
+    record(connection, [event])
+    failures = 0
+    if answer.verdict.counts:
+        failures = _count(connection, caller, answer.transaction)
+    return _Settled({}, Refusal("proof_refused", f"wrong {failed}"), failures)
+
+
+def _count(connection: Connection, caller: Caller, transaction: Transaction) -> int:
+    most = caller.application.policy.failures_most
+    failures = users.count_failure(connection, caller.application.id, caller.user.user_id)
+    if failures == most - 1:
+        event = make_event(
+            EventType.USER_BLOCK_NEAR,
+            "warning",
+            caller.now,
+            caller.origin,
+            application_id=caller.application.id,
+            user_id=caller.user.user_id,
+            detail={"failures": failures},
+        )
+        record(connection, [event])
+    if transactions.count_failure(connection, transaction.id) >= most:
+        settling.cancel(
+            connection,
+            caller.application,
+            transaction.id,
+            TransactionAction.EXHAUST,
+            CancelReason.TOO_MANY_FAILURES,
+            caller.origin,
+            caller.now,
+        )
+    return failures
+
+
+def _already_settled(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+    """Somebody was faster, or the time is over. The same phone asking for the same again gets the outcome."""
+    present = transactions.find_transaction(connection, caller.application.id, answer.transaction.id)
+    assert present is not None
+    decisive = settling.decisive_attempt(connection, present.id)
+    same = (
+        decisive is not None
+        and decisive.keyset_id == caller.keyset.id
+        and decisive.operation == answer.message.operation.name.lower()
+    )
+    late = make_event(
+        EventType.TRANSACTION_LATE,
+        "repeated" if same else "refused",
+        caller.now,
+        caller.origin,
+        reason=f"the transaction is {present.status}",
+        **settling.subject(caller.application.id, present, caller.keyset.id),
+    )
+    record(connection, [late])
+    if same:
+        return _Settled(
+            {"transaction": present.id, "status": present.status, "reason": present.reason}
+        )
+    _keep_attempt(connection, caller, answer, Outcome.LATE)
+    pending = present.status is TransactionStatus.PENDING
+    code = "transaction_expired" if pending else "transaction_settled"
+    return _Settled({}, Refusal(code, f"answer to a transaction that is {present.status}"))
+
+
+def _keep_attempt(connection: Connection, caller: Caller, answer: _Answer, outcome: Outcome) -> None:
+    proofs_shown = answer.decision.proofs
+    attempt = Attempt(
+        id=answer.attempt_id,
+        transaction_id=answer.transaction.id,
+        keyset_id=caller.keyset.id,
+        operation=answer.message.operation.name.lower(),
+        channel="online",
+        step=proofs_shown.step,
+        code=proofs_shown.code,
+        signature=proofs_shown.signature_der,
+        verified=answer.verdict.passed,
+        outcome=outcome,
+        device=caller.envelope.device,
+        receipt=answer.receipt if outcome is Outcome.ACCEPTED else None,
+        created_at=caller.now,
+    )
+    transactions.insert_attempt(connection, attempt)

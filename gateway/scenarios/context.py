@@ -1,0 +1,87 @@
+"""What every scenario works with: the clock, the database, the device, and the threads they run in."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from gateway.store.database import Connection
+
+from gateway.clock import Clock
+from gateway.scenarios.waiting import Waiters
+from gateway.store.database import Database
+from hsm.device import Device
+from hsm.keys import KeyRef
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HOUSE_KEYS = ("binding", "webhook", "activation", "credential", "decoy")
+HOUSE_PAIR = "receipt"
+RECEIPT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseKeys:
+    """Handles of the gateway's own keys on the token, found by their labels, never by the database."""
+
+    binding: KeyRef
+    webhook: KeyRef
+    activation: KeyRef
+    credential: KeyRef
+    decoy: KeyRef
+    receipt: KeyRef
+    receipt_point: bytes
+
+    @classmethod
+    def find(cls, device: Device) -> "HouseKeys":
+        """Find them; hsm.errors.HouseKeyMissing names the one that is not there."""
+        private, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
+        named = {name: device.house_key(name) for name in HOUSE_KEYS}
+        return cls(**named, receipt=private, receipt_point=device.public_point(public))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The parts, put together once per process by ``assembly``."""
+
+    clock: Clock
+    database: Database
+    device: Device
+    keys: HouseKeys
+    waiters: Waiters
+    store_threads: ThreadPoolExecutor
+    device_threads: ThreadPoolExecutor
+    issuer: str
+    client_url: str
+    door_pin: bytes | None
+    content_bytes_most: int
+
+    async def unit(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none."""
+
+        def run() -> T:
+            with self.database.unit() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self.store_threads, run)
+
+    async def reading(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, ...)`` as a unit that only reads."""
+
+        def run() -> T:
+            with self.database.reading() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self.store_threads, run)
+
+    async def on_device(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work(...)``, which talks to the device, in a thread: one hop for all operations of a step."""
+
+        def run() -> T:
+            return work(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self.device_threads, run)

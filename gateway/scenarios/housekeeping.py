@@ -1,0 +1,115 @@
+"""What happens without anybody asking: time-outs, lapsed keysets, loose keys, old marks."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from gateway.rules import keyset as keyset_rules
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset, KeysetAction
+from gateway.rules.transaction import CancelReason, TransactionAction
+from gateway.rules.user import User
+from gateway.scenarios import bindings, settling
+from gateway.scenarios.context import Context
+from gateway.scenarios.recording import SYSTEM, make_event, record
+from gateway.store import applications, guards, keysets, loose_keys, transactions, users
+from gateway.store.database import Connection
+from hsm.keys import KeyRef
+
+_BATCH = 100
+_ADOPTED_WITHIN = timedelta(minutes=10)
+
+
+async def expire_transactions(ctx: Context) -> int:
+    """Cancel pending transactions whose time is over; return how many."""
+    expired = await ctx.reading(transactions.expired_transactions, ctx.clock.now(), _BATCH)
+    for transaction in expired:
+        await ctx.unit(_expire, ctx, transaction.application_id, transaction.id)
+        ctx.waiters.wake(transaction.id)
+    return len(expired)
+
+
+def _expire(connection: Connection, ctx: Context, application_id: str, transaction_id: str) -> None:
+    application = applications.find_application(connection, application_id)
+    assert application is not None
+    settling.cancel(
+        connection,
+        application,
+        transaction_id,
+        TransactionAction.EXPIRE,
+        CancelReason.TIMEOUT,
+        SYSTEM,
+        ctx.clock.now(),
+    )
+
+
+async def lapse_keysets(ctx: Context) -> int:
+    """End issued keysets that no phone registered in time; return how many."""
+    lapsed = await ctx.reading(keysets.lapsed_keysets, ctx.clock.now(), _BATCH)
+    for keyset in lapsed:
+        user = await ctx.reading(users.find_user, keyset.application_id, keyset.user_id)
+        assert user is not None
+        changed = await ctx.on_device(_lapse, ctx, keyset, user)
+        await ctx.unit(_write_lapse, ctx, user, keyset, changed)
+    return len(lapsed)
+
+
+def _lapse(ctx: Context, keyset: Keyset, user: User) -> Keyset:
+    ended = replace(
+        keyset,
+        status=keyset_rules.next_status(keyset.status, KeysetAction.LAPSE),
+        lapses_at=None,
+        ended_at=ctx.clock.now(),
+    )
+    if not bindings.is_bound(ctx, keyset, user.status):
+        return ended  # keeps the MAC that does not fit: a broken row stays broken
+    return bindings.bind(ctx, ended, user.status)
+
+
+def _write_lapse(connection: Connection, ctx: Context, user: User, seen: Keyset, changed: Keyset) -> None:
+    if not users.raise_version(connection, user):
+        return  # changed meanwhile; the next round looks again
+    if not keysets.change_keyset(connection, seen, changed):
+        return
+    now = ctx.clock.now()
+    loose_keys.doom_keys(connection, [seen.khmac, seen.kauth], seen.id, now)
+    event = make_event(
+        EventType.KEYSET_ENDED,
+        "lapsed",
+        now,
+        SYSTEM,
+        reason="not registered in time",
+        application_id=seen.application_id,
+        user_id=seen.user_id,
+        keyset_id=seen.id,
+    )
+    record(connection, [event])
+
+
+async def sweep_keys(ctx: Context) -> int:
+    """Destroy on the token what no keyset owns: never adopted, or no longer needed. Return how many."""
+    now = ctx.clock.now()
+    await ctx.unit(loose_keys.doom_forgotten, now - _ADOPTED_WITHIN, now)
+    doomed = await ctx.reading(loose_keys.doomed_keys, _BATCH)
+    for uri, keyset_id in doomed:
+        await ctx.on_device(ctx.device.destroy, KeyRef.parse(uri))
+        await ctx.unit(_forget, ctx, uri, keyset_id)
+    return len(doomed)
+
+
+def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str) -> None:
+    loose_keys.forget_key(connection, uri)
+    event = make_event(
+        EventType.KEY_DESTROYED, "destroyed", ctx.clock.now(), SYSTEM, keyset_id=keyset_id, detail={"key": uri}
+    )
+    record(connection, [event])
+
+
+async def forget_old_marks(ctx: Context) -> None:
+    """Drop used codes and idempotency keys that are too old to matter, and fold the database's log."""
+    await ctx.unit(guards.forget_expired, ctx.clock.now())
+    await ctx.reading(_tidy, ctx)
+
+
+def _tidy(connection: Connection, ctx: Context) -> None:
+    connection.rollback()
+    ctx.database.tidy()

@@ -1,0 +1,51 @@
+"""Was this very request made before: one effect for each Idempotency-Key of an application."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.refusals import Refusal
+from gateway.scenarios.access import Asker
+from gateway.store import guards
+from gateway.store.database import Connection
+
+_KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The key of a request (None: none was sent) and the hash of method, path and body."""
+
+    key: str | None
+    request_sha256: bytes
+
+
+def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> str | None:
+    """Claim the key in the unit of the effect; return the id of what an earlier, finished request made.
+
+    Raises:
+        Refusal: ``idempotency_mismatch`` for another request under the key, ``in_progress`` while the first runs.
+    """
+    if once.key is None:
+        return None
+    remembered = guards.remember_request(
+        connection, asker.application.id, once.key, once.request_sha256, now + _KEPT
+    )
+    if remembered is None:
+        return None
+    if remembered.request_sha256 != once.request_sha256:
+        raise Refusal("idempotency_mismatch")
+    if remembered.resource is None:
+        raise Refusal("in_progress")
+    return remembered.resource
+
+
+def finish(connection: Connection, asker: Asker, once: Once, resource: str) -> None:
+    """Note the id of what the request made."""
+    if once.key is not None:
+        guards.finish_request(connection, asker.application.id, once.key, resource)
+
+
+def release(connection: Connection, asker: Asker, once: Once) -> None:
+    """Free the key of a request that failed between its units and changed nothing."""
+    if once.key is not None:
+        guards.forget_request(connection, asker.application.id, once.key)

@@ -1,0 +1,111 @@
+"""What may a phone see and change without proofs: its pending transactions, their content, its push address."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.refusals import Refusal
+from gateway.rules import transaction as rules
+from gateway.rules.event import EventType
+from gateway.rules.transaction import Transaction
+from gateway.scenarios.authentication import Caller
+from gateway.scenarios.context import Context
+from gateway.scenarios.personalization import package_policy
+from gateway.scenarios.recording import make_event, record, use_request
+from gateway.scenarios.representation import pending_view
+from gateway.scenarios.transactions import pending_topic
+from gateway.store import keysets, transactions
+from gateway.store.database import Connection
+from gateway.wire import base64s
+from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
+
+_PENDING_MOST = 100
+
+
+def admit(
+    connection: Connection,
+    caller: Caller,
+    *,
+    result: str = "done",
+    reason: str | None = None,
+    transaction_id: str | None = None,
+) -> None:
+    """Mark the request as used and record it, in the unit of its effect."""
+    window = caller.application.policy.request_window_seconds
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    event = make_event(
+        EventType.REQUEST,
+        result,
+        caller.now,
+        caller.origin,
+        reason=reason,
+        application_id=caller.application.id,
+        user_id=caller.user.user_id,
+        keyset_id=caller.keyset.id,
+        transaction_id=transaction_id,
+        detail={"device": caller.envelope.device},
+    )
+    record(connection, [event])
+
+
+async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
+    """Return ``transactions`` that wait for the user, and ``policy``; waits for the first if asked to."""
+    body = Pending.read(caller.envelope.body)
+    await ctx.unit(admit, caller)
+
+    async def look() -> Sequence[Transaction]:
+        return await ctx.reading(
+            transactions.pending_transactions,
+            caller.application.id,
+            caller.user.user_id,
+            ctx.clock.now(),
+            _PENDING_MOST,
+        )
+
+    topic = pending_topic(caller.application.id, caller.user.user_id)
+    found = await ctx.waiters.until(topic, body.wait, look, bool)
+    policy = package_policy(caller.application.policy).encode()
+    return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
+
+
+async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
+    """Return what the phone shows of one transaction."""
+    body = Get.read(caller.envelope.body)
+    return pending_view(await ctx.unit(_open_transaction, caller, body.transaction))
+
+
+def _open_transaction(connection: Connection, caller: Caller, transaction_id: str) -> Transaction:
+    transaction = transactions.find_transaction(connection, caller.application.id, transaction_id)
+    if transaction is None or transaction.user_id != caller.user.user_id:
+        raise Refusal("not_found", "no such transaction of this user")
+    if not rules.is_open(transaction, caller.now):
+        raise Refusal("transaction_settled", f"the transaction is {transaction.status} or expired")
+    admit(connection, caller, transaction_id=transaction_id)
+    return transaction
+
+
+async def read_content(ctx: Context, caller: Caller) -> bytes:
+    """Return a part of the content: raw bytes from the offset, fewer at the end."""
+    body = Content.read(caller.envelope.body)
+    return await ctx.unit(_read_part, caller, body)
+
+
+def _read_part(connection: Connection, caller: Caller, body: Content) -> bytes:
+    transaction = _open_transaction(connection, caller, body.transaction)
+    if body.offset >= max(transaction.size, 1):
+        raise Refusal("malformed_request", "offset beyond the content", detail="The offset is beyond the content.")
+    return transactions.read_content(connection, transaction.id, body.offset, body.length)
+
+
+async def update_device(ctx: Context, caller: Caller) -> dict[str, Any]:
+    """Replace where the device can be woken up; return ``device``."""
+    body = DeviceUpdate.read(caller.envelope.body)
+    if caller.keyset.device_id is None:
+        raise Refusal("keyset_not_open", "no device is registered")
+    await ctx.unit(_update_device, caller, caller.keyset.device_id, body)
+    return {"device": caller.keyset.device_id}
+
+
+def _update_device(connection: Connection, caller: Caller, device_id: str, body: DeviceUpdate) -> None:
+    admit(connection, caller)
+    push = body.push
+    keysets.change_push(connection, device_id, push.provider if push else None, push.identifier if push else None)

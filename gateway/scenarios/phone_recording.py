@@ -1,0 +1,46 @@
+"""What is written down when a phone's request is refused before its effect."""
+
+from gateway.refusals import Refusal
+from gateway.rules.event import EventType
+from gateway.scenarios.authentication import Caller
+from gateway.scenarios.context import Context
+from gateway.scenarios.phone_reading import admit
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.store.database import Connection
+
+
+async def record_refused(ctx: Context, caller: Caller | None, reason: str, origin: Origin) -> Refusal | None:
+    """Record a refused request; an authenticated one is used up by it.
+
+    Returns:
+        The refusal of a repeat, when the request had been used before: its sender must not learn more than that.
+    """
+    try:
+        await ctx.unit(_record, ctx, caller, reason, origin)
+    except Refusal as repeated:
+        await ctx.unit(_record_repeat, ctx, caller, repeated.reason)
+        return repeated
+    return None
+
+
+def _record(connection: Connection, ctx: Context, caller: Caller | None, reason: str, origin: Origin) -> None:
+    if caller is None:
+        event = make_event(EventType.AUTHENTICATION_FAILED, "refused", ctx.clock.now(), origin, reason=reason)
+        record(connection, [event])
+    else:
+        admit(connection, caller, result="refused", reason=reason)
+
+
+def _record_repeat(connection: Connection, ctx: Context, caller: Caller | None, reason: str) -> None:
+    assert caller is not None
+    event = make_event(
+        EventType.AUTHENTICATION_FAILED,
+        "refused",
+        ctx.clock.now(),
+        caller.origin,
+        reason=reason,
+        application_id=caller.application.id,
+        user_id=caller.user.user_id,
+        keyset_id=caller.keyset.id,
+    )
+    record(connection, [event])

@@ -1,0 +1,86 @@
+"""Are code and signature right: both verified in the HSM over the same message, and a receipt for what was."""
+
+import hashlib
+import hmac
+from datetime import datetime
+
+from gateway.rules import confirmation as rules
+from gateway.rules.confirmation import Verdict
+from gateway.rules.keyset import Keyset
+from gateway.rules.policy import Policy
+from gateway.scenarios.context import Context
+from gateway.wire import receipt, spki, timestep
+from gateway.wire.bodies import Proofs
+from gateway.wire.message import Message
+from gateway.wire.receipt import ReceiptClaims
+from hsm.keys import KeyRef
+
+
+def verify(
+    ctx: Context,
+    keyset: Keyset,
+    message: Message,
+    shown: Proofs,
+    policy: Policy,
+    now: datetime,
+    needs_signature: bool,
+) -> Verdict:
+    """Verify what a phone showed for a message. Talks to the device.
+
+    Both values are always computed, so that the time an answer takes does not tell which one was wrong.
+    """
+    window = timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead)
+    matches = code_matches(ctx, keyset.khmac, message, shown.code)
+    signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
+    return rules.judge(
+        step_in_window=shown.step in window, code_matches=matches, signature_matches=signed
+    )
+
+
+def code_matches(ctx: Context, khmac: str, message: Message, code: bytes) -> bool:
+    """Say whether the full code (32 bytes) is right; compared in constant time."""
+    return hmac.compare_digest(ctx.device.mac(KeyRef.parse(khmac), message.encode()), code)
+
+
+def signature_matches(ctx: Context, kpublic: str | None, message: Message, signature: bytes | None) -> bool:
+    """Say whether the signature (r || s, 64 bytes) is right; a missing key or signature is a wrong one."""
+    if kpublic is None or signature is None:
+        return False
+    digest = hashlib.sha256(message.encode()).digest()
+    return ctx.device.verify(KeyRef.parse(kpublic), digest, signature)
+
+
+def receipt_kid(ctx: Context) -> str:
+    """Return the name of the receipt key: its RFC 7638 thumbprint."""
+    return spki.jwk_thumbprint(ctx.keys.receipt_point)
+
+
+def make_receipt(
+    ctx: Context,
+    keyset: Keyset,
+    message: Message,
+    shown: Proofs,
+    verdict: Verdict,
+    attempt_id: str,
+    now: datetime,
+) -> str:
+    """Return the receipt: a compact JWS signed by the receipt key in the HSM over what was verified."""
+    signed = keyset.spki is not None and shown.signature_der is not None
+    claims = ReceiptClaims(
+        issuer=ctx.issuer,
+        issued_at=now.replace(microsecond=0),
+        id=attempt_id,
+        keyset=keyset.id,
+        message=message,
+        code=shown.code,
+        verified=verdict.passed,
+        signature=shown.signature_der if signed else None,
+        kpublic=_thumbprint(keyset) if signed else None,
+    )
+    signing_input = receipt.signing_input(receipt_kid(ctx), claims)
+    raw = ctx.device.sign(ctx.keys.receipt, hashlib.sha256(signing_input).digest())
+    return receipt.compact(signing_input, raw)
+
+
+def _thumbprint(keyset: Keyset) -> str | None:
+    return None if keyset.spki is None else spki.jwk_thumbprint(spki.point_from_spki(keyset.spki))

@@ -1,0 +1,227 @@
+"""How does a phone register its key: proved with Kauth, Khmac and the new private key, once per keyset."""
+
+import hmac
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.ids import new_id
+from gateway.refusals import Refusal
+from gateway.rules import keyset as keyset_rules
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
+from gateway.scenarios import bindings, proofs
+from gateway.scenarios.authentication import Caller
+from gateway.scenarios.context import Context
+from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.personalization import package_policy
+from gateway.scenarios.recording import make_event, record, use_request
+from gateway.scenarios.representation import keyset_view
+from gateway.scenarios.user_lifecycle import block_after_failures
+from gateway.store import keysets, loose_keys, users
+from gateway.store.database import Connection
+from gateway.store.keysets import Device
+from gateway.wire import base64s
+from gateway.wire.bodies import Register
+from gateway.wire.message import KEY_MEDIA_TYPE, Message, Operation
+from gateway.wire.timestep import format_time
+from hsm.keys import KeyKind, KeyRef
+
+LABEL = "countersign-user-kpublic"
+
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    """What the device said: the imported key's row, or why the proofs do not hold."""
+
+    keyset: Keyset | None
+    failed: str | None
+    counts: bool
+
+
+async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
+    """Register Kpublic, fingerprint and push address; return ``keyset``, ``valid_until`` and ``policy``.
+
+    Raises:
+        WireError: the body is malformed.
+        Refusal: ``proof_refused``, ``already_registered``, ``package_differs``, ``not_allowed_by_policy``.
+    """
+    body = Register.read(caller.envelope.body)
+    if caller.application.policy.bind_to_device and not body.fingerprint:
+        raise Refusal("not_allowed_by_policy", detail="The policy binds keys to a device: send its fingerprint.")
+    if caller.keyset.status is KeysetStatus.ACTIVE:
+        return await _repeat(ctx, caller, body)
+    if not hmac.compare_digest(body.package, caller.keyset.package_sha256):
+        await _void(ctx, caller)
+    kpublic = KeyRef(KeyKind.PUBLIC, secrets.token_bytes(16))
+    device_id = new_id("dev", caller.now)
+    await ctx.unit(loose_keys.plan_keys, [kpublic.uri()], caller.keyset.id, caller.now)
+    try:
+        proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id)
+        failures = await ctx.unit(_settle, caller, body, proved, kpublic)
+    except BaseException:
+        await ctx.unit(loose_keys.doom_planned, [kpublic.uri()], ctx.clock.now())
+        raise
+    if proved.keyset is not None:
+        return _answer(caller, proved.keyset)
+    if failures >= caller.application.policy.failures_most:
+        await block_after_failures(ctx, caller.application, caller.user.user_id, caller.origin)
+    refusal = Refusal("proof_refused", f"wrong {proved.failed}")
+    refusal.recorded = True
+    raise refusal
+
+
+def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
+    return {
+        "keyset": keyset.id,
+        "valid_until": format_time(keyset.valid_until),
+        "policy": base64s.encode(package_policy(caller.application.policy).encode()),
+    }
+
+
+def _message(caller: Caller, body: Register) -> Message:
+    import hashlib
+
+    return Message(
+        operation=Operation.REGISTER_KEY,
+        application=caller.application.id,
+        user=caller.user.user_id,
+        media_type=KEY_MEDIA_TYPE,
+        content_digest=hashlib.sha256(body.kpublic).digest(),
+        fingerprint=body.fingerprint,
+        step=body.proofs.step,
+    )
+
+
+def _prove(ctx: Context, caller: Caller, body: Register, kpublic: KeyRef, device_id: str) -> _Proved:
+    """Verify the code, import the key, and verify the signature with the key as the HSM holds it."""
+    message = _message(caller, body)
+    policy = caller.application.policy
+    early = proofs.verify(ctx, caller.keyset, message, body.proofs, policy, caller.now, needs_signature=False)
+    if not early.accepted:
+        return _Proved(None, str(early.failed), early.counts)
+    ctx.device.import_public(kpublic.id, body.point, LABEL)
+    if not proofs.signature_matches(ctx, kpublic.uri(), message, body.proofs.signature):
+        return _Proved(None, "signature", counts=True)
+    active = replace(
+        caller.keyset,
+        status=keyset_rules.next_status(caller.keyset.status, KeysetAction.REGISTER),
+        kpublic=kpublic.uri(),
+        spki=body.kpublic,
+        fingerprint=body.fingerprint,
+        device_id=device_id,
+        registered_at=caller.now,
+        lapses_at=None,
+    )
+    return _Proved(bindings.bind(ctx, active, caller.user.status), None, counts=False)
+
+
+def _settle(
+    connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: KeyRef
+) -> int:
+    """Make the keyset active in one unit, or count the failure and return the user's number of failures."""
+    use_request(
+        connection,
+        caller.keyset.id,
+        caller.authcode,
+        caller.now,
+        caller.application.policy.request_window_seconds,
+    )
+    if proved.keyset is None:
+        return _refuse(connection, caller, proved, kpublic)
+    if not users.raise_version(connection, caller.user):
+        raise Refusal("concurrent_change", "the user changed meanwhile")
+    if not loose_keys.adopt_keys(connection, [kpublic.uri()]):
+        raise Refusal("concurrent_change", "the sweep was faster than the registration")
+    assert proved.keyset.device_id is not None
+    device = Device(
+        id=proved.keyset.device_id,
+        application_id=caller.application.id,
+        user_id=caller.user.user_id,
+        push_provider=body.push.provider if body.push else None,
+        push_id=body.push.identifier if body.push else None,
+        created_at=caller.now,
+        removed_at=None,
+    )
+    keysets.insert_device(connection, device)
+    if not keysets.change_keyset(connection, caller.keyset, proved.keyset):
+        raise Refusal("already_registered", "another registration was faster")
+    users.clear_failures(connection, caller.application.id, caller.user.user_id)
+    record(connection, [_event(caller, EventType.KEYSET_REGISTERED, "registered")])
+    data = {"keyset": keyset_view(proved.keyset, device), "user": caller.user.user_id}
+    enqueue(connection, caller.application, "keys.registered", data, caller.now)
+    return 0
+
+
+def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: KeyRef) -> int:
+    loose_keys.doom_planned(connection, [kpublic.uri()], caller.now)
+    reason = f"wrong {proved.failed} at registration"
+    record(connection, [_event(caller, EventType.PROOF_REFUSED, "refused", reason)])
+    if not proved.counts:
+        return 0
+    return users.count_failure(connection, caller.application.id, caller.user.user_id)
+
+
+def _event(caller: Caller, type_: EventType, result: str, reason: str | None = None) -> Any:
+    return make_event(
+        type_,
+        result,
+        caller.now,
+        caller.origin,
+        reason=reason,
+        application_id=caller.application.id,
+        user_id=caller.user.user_id,
+        keyset_id=caller.keyset.id,
+    )
+
+
+async def _repeat(ctx: Context, caller: Caller, body: Register) -> dict[str, Any]:
+    """The phone lost the answer and asks again; anything else under a registered keyset is an alarm."""
+    keyset = caller.keyset
+    same = (body.kpublic, body.fingerprint) == (keyset.spki, keyset.fingerprint)
+    await ctx.unit(_record_repeat, caller, same)
+    if not same:
+        refusal = Refusal("already_registered", "registration with another key or fingerprint")
+        refusal.recorded = True
+        raise refusal
+    return _answer(caller, keyset)
+
+
+def _record_repeat(connection: Connection, caller: Caller, same: bool) -> None:
+    window = caller.application.policy.request_window_seconds
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    if same:
+        record(connection, [_event(caller, EventType.REQUEST, "repeated")])
+    else:
+        record(connection, [_event(caller, EventType.KEYSET_ALARM, "alarm", "registered with another key")])
+
+
+async def _void(ctx: Context, caller: Caller) -> None:
+    """End a keyset whose package was altered on its way."""
+    ended = replace(
+        caller.keyset,
+        status=keyset_rules.next_status(caller.keyset.status, KeysetAction.VOID),
+        ended_at=caller.now,
+    )
+    bound = await ctx.on_device(bindings.bind, ctx, ended, caller.user.status)
+    await ctx.unit(_write_void, caller, bound)
+    refusal = Refusal("package_differs", "the digest of the package is not the issued one")
+    refusal.recorded = True
+    raise refusal
+
+
+def _write_void(connection: Connection, caller: Caller, ended: Keyset) -> None:
+    window = caller.application.policy.request_window_seconds
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    if not users.raise_version(connection, caller.user) or not keysets.change_keyset(
+        connection, caller.keyset, ended
+    ):
+        raise Refusal("concurrent_change")
+    loose_keys.doom_keys(connection, [ended.khmac], ended.id, caller.now)
+    record(
+        connection,
+        [
+            _event(caller, EventType.KEYSET_ALARM, "alarm", "package differs from the issued one"),
+            _event(caller, EventType.KEYSET_ENDED, "void", "package differs from the issued one"),
+        ],
+    )

@@ -1,0 +1,142 @@
+"""What does the outside see of a record: the JSON of users, keysets, transactions and events.
+
+Used by the application door and by callbacks, so that both say the same.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway.rules.keyset import Keyset
+from gateway.rules.transaction import Transaction, TransactionStatus
+from gateway.rules.user import User
+from gateway.store.events import Event
+from gateway.store.keysets import Device
+from gateway.store.transactions import Attempt
+from gateway.wire import base64s
+from gateway.wire.timestep import format_time
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)
+
+
+def user_view(user: User, keysets: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a user with the keysets it ever had."""
+    return {
+        "id": user.user_id,
+        "status": user.status,
+        "reason": user.reason,
+        "failures": user.failures,
+        "created_at": _time(user.created_at),
+        "keysets": list(keysets),
+    }
+
+
+def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
+    """Return a keyset without its handles."""
+    return {
+        "id": keyset.id,
+        "user": keyset.user_id,
+        "status": keyset.status,
+        "delivery": keyset.delivery,
+        "created_at": _time(keyset.created_at),
+        "valid_until": _time(keyset.valid_until),
+        "lapses_at": _time(keyset.lapses_at),
+        "registered_at": _time(keyset.registered_at),
+        "ended_at": _time(keyset.ended_at),
+        "device": None if device is None else _device_view(device, keyset),
+    }
+
+
+def _device_view(device: Device, keyset: Keyset) -> dict[str, Any]:
+    return {
+        "id": device.id,
+        "fingerprint": base64s.encode(keyset.fingerprint),
+        "push": device.push_provider,
+    }
+
+
+def transaction_view(transaction: Transaction, attempts: Sequence[Attempt] = ()) -> dict[str, Any]:
+    """Return a transaction with the answer that settled it and every attempt."""
+    decisive = next((a for a in attempts if a.outcome == "accepted"), None)
+    return {
+        "id": transaction.id,
+        "user": transaction.user_id,
+        "kind": transaction.kind,
+        "status": transaction.status,
+        "reason": transaction.reason,
+        "title": transaction.title,
+        "media_type": transaction.media_type,
+        "size": transaction.size,
+        "content_sha256": base64s.encode(transaction.content_sha256),
+        "digits": transaction.digits,
+        "offline": transaction.offline,
+        "kpublic_required": transaction.kpublic_required,
+        "created_at": _time(transaction.created_at),
+        "expires_at": _time(transaction.expires_at),
+        "settled_at": _time(transaction.settled_at),
+        "confirmation": None if decisive is None else attempt_view(decisive),
+        "attempts": [attempt_view(attempt) for attempt in attempts],
+        "receipt": None if decisive is None else decisive.receipt,
+    }
+
+
+def created_view(transaction: Transaction) -> dict[str, Any]:
+    """Return the transaction as it was when it was created: what a repeated creation gets."""
+    view = transaction_view(transaction)
+    return view | {"status": TransactionStatus.PENDING, "reason": None, "settled_at": None}
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """Return one attempt with what was presented and what was verified."""
+    return {
+        "id": attempt.id,
+        "operation": attempt.operation,
+        "channel": attempt.channel,
+        "keyset": attempt.keyset_id,
+        "step": attempt.step,
+        "code": base64s.encode(attempt.code),
+        "signature": None if attempt.signature is None else base64s.encode(attempt.signature),
+        "verified": list(attempt.verified),
+        "outcome": attempt.outcome,
+        "device": attempt.device,
+        "at": _time(attempt.created_at),
+    }
+
+
+def pending_view(transaction: Transaction) -> dict[str, Any]:
+    """Return what a phone is told of a transaction (wire reference, `transactions.get`)."""
+    return {
+        "transaction": transaction.id,
+        "kind": transaction.kind,
+        "title": transaction.title,
+        "media_type": transaction.media_type,
+        "size": transaction.size,
+        "content_sha256": base64s.encode(transaction.content_sha256),
+        "created": _time(transaction.created_at),
+        "expires": _time(transaction.expires_at),
+        "digits": transaction.digits,
+        "offline": transaction.offline,
+    }
+
+
+def event_view(number: int, event: Event) -> dict[str, Any]:
+    """Return one line of the log."""
+    return {
+        "number": number,
+        "id": event.id,
+        "type": event.type,
+        "result": event.result,
+        "reason": event.reason,
+        "user": event.user_id,
+        "keyset": event.keyset_id,
+        "transaction": event.transaction_id,
+        "action": event.action,
+        "address": event.address,
+        "body_sha256": None if event.body_sha256 is None else base64s.encode(event.body_sha256),
+        "authcode": None if event.authcode is None else base64s.encode(event.authcode),
+        "detail": event.detail,
+        "request": event.request_id,
+        "at": _time(event.created_at),
+    }

@@ -1,0 +1,90 @@
+"""What follows when a transaction gets its final state: events, callback, and cancelling without an answer."""
+
+from datetime import datetime
+
+from gateway.ids import new_id
+from gateway.rules import transaction as rules
+from gateway.rules.event import EventType
+from gateway.rules.transaction import CancelReason, Transaction, TransactionAction, TransactionStatus
+from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.representation import transaction_view
+from gateway.store import transactions
+from gateway.store.applications import Application
+from gateway.store.database import Connection
+from gateway.store.transactions import Attempt
+
+
+def new_attempt_id(now: datetime) -> str:
+    """Return an id for an attempt; it is also the id of its receipt."""
+    return new_id("att", now)
+
+
+def subject(application_id: str, transaction: Transaction, keyset_id: str | None = None) -> dict[str, str | None]:
+    """Return the ids an event about the transaction carries."""
+    return {
+        "application_id": application_id,
+        "user_id": transaction.user_id,
+        "transaction_id": transaction.id,
+        "keyset_id": keyset_id,
+    }
+
+
+def decisive_attempt(connection: Connection, transaction_id: str) -> Attempt | None:
+    """Return the attempt that settled the transaction, or None."""
+    attempts = transactions.attempts_of(connection, transaction_id)
+    return next((attempt for attempt in attempts if attempt.outcome == "accepted"), None)
+
+
+def announce(
+    connection: Connection, application: Application, transaction_id: str, origin: Origin, now: datetime
+) -> None:
+    """Record the final state and put its callback into the outbox, in the unit that settled it."""
+    transaction = transactions.find_transaction(connection, application.id, transaction_id)
+    assert transaction is not None
+    attempts = transactions.attempts_of(connection, transaction_id)
+    view = transaction_view(transaction, attempts)
+    decisive = next((attempt for attempt in attempts if attempt.outcome == "accepted"), None)
+    event = make_event(
+        EventType.TRANSACTION_SETTLED,
+        transaction.status,
+        now,
+        origin,
+        reason=transaction.reason,
+        **subject(application.id, transaction, decisive.keyset_id if decisive else None),
+    )
+    record(connection, [event])
+    data = {
+        "transaction": view,
+        "confirmation": view["confirmation"],
+        "device": decisive.device if decisive else None,
+        "receipt": view["receipt"],
+    }
+    enqueue(
+        connection,
+        application,
+        f"transaction.{transaction.status}",
+        data,
+        now,
+        transaction_id=transaction.id,
+        url=transaction.callback_url,
+    )
+
+
+def cancel(
+    connection: Connection,
+    application: Application,
+    transaction_id: str,
+    action: TransactionAction,
+    reason: CancelReason | str,
+    origin: Origin,
+    now: datetime,
+) -> bool:
+    """Cancel a pending transaction, with everything that follows; False if it was settled already."""
+    status = rules.next_status(TransactionStatus.PENDING, action)
+    won = transactions.settle_transaction(
+        connection, transaction_id, status=status, reason=reason, now=now, before_expiry=False
+    )
+    if won:
+        announce(connection, application, transaction_id, origin, now)
+    return won

@@ -1,0 +1,199 @@
+"""How does a transaction come to be, get read and get cancelled: the application's and the phone's views."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from gateway.ids import new_id
+from gateway.refusals import Refusal
+from gateway.rules import user as user_rules
+from gateway.rules.event import EventType
+from gateway.rules.policy import Policy
+from gateway.rules.transaction import CancelReason, Kind, Transaction, TransactionAction, TransactionStatus
+from gateway.scenarios import settling
+from gateway.scenarios.access import Asker
+from gateway.scenarios.context import Context
+from gateway.scenarios.idempotency import Once, claim, finish
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.representation import created_view, transaction_view
+from gateway.store import keysets, transactions, users
+from gateway.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an application asks to have confirmed; values were checked for form, not for policy."""
+
+    user_id: str
+    kind: Kind
+    title: str | None
+    media_type: str
+    content: bytes
+    expires_in_seconds: int | None
+    callback_url: str | None
+    offline: bool
+    digits: int | None
+    kpublic_required: bool | None
+
+
+async def create_transaction(
+    ctx: Context, asker: Asker, wish: Wish, once: Once, origin: Origin
+) -> tuple[dict[str, Any], bool]:
+    """Create a transaction and return its view, and whether it is new (False: the answer is repeated).
+
+    Raises:
+        Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``no_active_keys``, ``not_allowed_by_policy``,
+            ``idempotency_mismatch``.
+    """
+    transaction = _draft(ctx, asker, wish)
+    view, new = await ctx.unit(_create, ctx, asker, transaction, wish.content, once, origin)
+    ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
+    return view, new
+
+
+def pending_topic(application_id: str, user_id: str) -> str:
+    """Return the topic a phone waits on for new transactions."""
+    return f"pending {application_id} {user_id}"
+
+
+def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
+    policy = asker.application.policy
+    now = ctx.clock.now()
+    _require_allowed(policy, wish, ctx.content_bytes_most)
+    return Transaction(
+        id=new_id("txn", now),
+        application_id=asker.application.id,
+        user_id=wish.user_id,
+        kind=wish.kind,
+        status=TransactionStatus.PENDING,
+        reason=None,
+        title=wish.title,
+        media_type=wish.media_type,
+        size=len(wish.content),
+        content_sha256=hashlib.sha256(wish.content).digest(),
+        digits=wish.digits or policy.digits,
+        offline=wish.offline,
+        kpublic_required=policy.kpublic_required if wish.kpublic_required is None else wish.kpublic_required,
+        callback_url=wish.callback_url,
+        failures=0,
+        created_at=now,
+        expires_at=now + timedelta(seconds=wish.expires_in_seconds or policy.transaction_seconds),
+        settled_at=None,
+    )
+
+
+def _require_allowed(policy: Policy, wish: Wish, content_bytes_most: int) -> None:
+    if len(wish.content) > content_bytes_most:
+        raise Refusal("too_large", detail=f"Content has at most {content_bytes_most} bytes.")
+    if wish.offline and not policy.offline_allowed:
+        raise Refusal("not_allowed_by_policy", detail="The policy does not allow offline confirmation.")
+    if (wish.expires_in_seconds or 0) > policy.transaction_seconds_most:
+        detail = f"A transaction waits at most {policy.transaction_seconds_most} seconds."
+        raise Refusal("not_allowed_by_policy", detail=detail)
+
+
+def _create(
+    connection: Connection,
+    ctx: Context,
+    asker: Asker,
+    transaction: Transaction,
+    content: bytes,
+    once: Once,
+    origin: Origin,
+) -> tuple[dict[str, Any], bool]:
+    now = ctx.clock.now()
+    earlier = claim(connection, asker, once, now)
+    if earlier is not None:
+        return created_view(_load(connection, asker, earlier)), False
+    application = asker.application
+    user = users.find_user(connection, application.id, transaction.user_id)
+    if user is None:
+        raise Refusal("not_found", "unknown user", detail="There is no such user.")
+    user_rules.require_open(user, application.policy.failures_most)
+    if not keysets.has_open_keyset(connection, application.id, user.user_id):
+        raise Refusal("no_active_keys")
+    transactions.insert_transaction(connection, transaction, content)
+    event = make_event(
+        EventType.TRANSACTION_CREATED,
+        "created",
+        now,
+        origin,
+        detail={"kind": transaction.kind, "media_type": transaction.media_type, "size": transaction.size},
+        **settling.subject(application.id, transaction),
+    )
+    record(connection, [event])
+    finish(connection, asker, once, transaction.id)
+    return created_view(transaction), True
+
+
+def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:
+    transaction = transactions.find_transaction(connection, asker.application.id, transaction_id)
+    if transaction is None:
+        raise Refusal("not_found", "unknown transaction")
+    return transaction
+
+
+async def fetch_transaction(
+    ctx: Context, asker: Asker, transaction_id: str, wait_seconds: float = 0
+) -> dict[str, Any]:
+    """Return the transaction, at once or as soon as it is settled or the time is over."""
+
+    async def look() -> dict[str, Any]:
+        return await ctx.reading(_view, asker, transaction_id)
+
+    return await ctx.waiters.until(
+        transaction_id, wait_seconds, look, lambda view: view["status"] != TransactionStatus.PENDING
+    )
+
+
+def _view(connection: Connection, asker: Asker, transaction_id: str) -> dict[str, Any]:
+    transaction = _load(connection, asker, transaction_id)
+    return transaction_view(transaction, transactions.attempts_of(connection, transaction_id))
+
+
+async def list_transactions(
+    ctx: Context, asker: Asker, *, user_id: str | None, status: str | None, after: str | None, limit: int
+) -> Sequence[dict[str, Any]]:
+    """Return a page of transactions, newest first, without their attempts."""
+    found = await ctx.reading(
+        transactions.list_transactions,
+        asker.application.id,
+        user_id=user_id,
+        status=status,
+        after=after,
+        limit=limit,
+    )
+    return [transaction_view(transaction) for transaction in found]
+
+
+async def cancel_transaction(
+    ctx: Context, asker: Asker, transaction_id: str, reason: str | None, origin: Origin
+) -> dict[str, Any]:
+    """Cancel a pending transaction for the application.
+
+    Raises:
+        Refusal: ``not_found``, or ``transaction_settled`` when it has its final state already.
+    """
+    view = await ctx.unit(_cancel, ctx, asker, transaction_id, reason, origin)
+    ctx.waiters.wake(transaction_id)
+    return view
+
+
+def _cancel(
+    connection: Connection, ctx: Context, asker: Asker, transaction_id: str, reason: str | None, origin: Origin
+) -> dict[str, Any]:
+    _load(connection, asker, transaction_id)
+    won = settling.cancel(
+        connection,
+        asker.application,
+        transaction_id,
+        TransactionAction.CANCEL,
+        reason or CancelReason.APPLICATION,
+        origin,
+        ctx.clock.now(),
+    )
+    if not won:
+        raise Refusal("transaction_settled")
+    return _view(connection, asker, transaction_id)

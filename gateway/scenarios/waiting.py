@@ -1,0 +1,63 @@
+"""Who waits for a change: long-polls, woken at once by this process and soon by any other.
+
+Changes made here wake their waiters directly; changes by other processes are seen at the next look.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.5
+MOST_WAIT_SECONDS = 30
+
+
+class Waiters:
+    """Events by topic, e.g. one transaction's id or one user's pending list."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, set[asyncio.Event]] = {}
+        self._closing = False
+
+    def wake(self, topic: str) -> None:
+        """Wake everybody who waits for the topic in this process. Call it on the event loop."""
+        for event in self._topics.get(topic, ()):
+            event.set()
+
+    def close(self) -> None:
+        """Let every waiter answer now: the process is about to stop."""
+        self._closing = True
+        for topic in self._topics:
+            self.wake(topic)
+
+    async def until(
+        self, topic: str, seconds: float, look: Callable[[], Awaitable[T]], done: Callable[[T], bool]
+    ) -> T:
+        """Look until it is done or the time is over, and return what was seen last.
+
+        Args:
+            topic: what to be woken for.
+            seconds: most seconds to wait; 0 looks once.
+            look: fetches the present state.
+            done: says whether the state is worth an answer.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(seconds, MOST_WAIT_SECONDS)
+        event = asyncio.Event()
+        self._topics.setdefault(topic, set()).add(event)
+        try:
+            while True:
+                event.clear()
+                seen = await look()
+                left = deadline - loop.time()
+                if done(seen) or left <= 0 or self._closing:
+                    return seen
+                try:
+                    await asyncio.wait_for(event.wait(), min(LOOK_SECONDS, left))
+                except TimeoutError:
+                    continue
+        finally:
+            self._topics[topic].discard(event)
+            if not self._topics[topic]:
+                del self._topics[topic]

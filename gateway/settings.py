@@ -1,0 +1,119 @@
+"""What was configured: every setting, read once from the environment, frozen, with an unknown name refused.
+
+Secrets are never values here: a setting names the file that holds them.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "COUNTERSIGN_"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text says which one and how to mend it."""
+
+
+class Settings(BaseSettings):
+    """Every setting of a gateway process; the environment's name is the field's with ``COUNTERSIGN_`` before it."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Field(Path("var"), description="Folder of the embedded database.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL without a password: `sqlite:///path` or `postgresql+psycopg://user@host/name`. "
+        "Empty: SQLite in `data_dir`.",
+    )
+    database_password_file: Path | None = Field(
+        None, description="File with the database password, where the database asks for one."
+    )
+    database_connections: int = Field(8, ge=1, le=100, description="Most database connections of a process.")
+    token_uri: str = Field(
+        "",
+        description="RFC 7512 URI of the token: `pkcs11:token=LABEL?module-path=/path/module.so"
+        "&pin-source=file:/path/pin`.",
+    )
+    token_sessions: int = Field(8, ge=1, le=1000, description="PKCS#11 sessions of a process.")
+    issuer: str = Field("Countersign", min_length=1, max_length=64, description="Name shown to users on their phones.")
+    client_url: str = Field(
+        "https://127.0.0.1:8444", max_length=200, description="Address of the client door as phones reach it."
+    )
+    client_ca_file: Path | None = Field(
+        None,
+        description="PEM certificate of the CA of the client door; phones then accept that CA alone. "
+        "Leave empty with a public CA.",
+    )
+    application_bind: str = Field("127.0.0.1:8443", description="Address the application door listens on.")
+    client_bind: str = Field("127.0.0.1:8444", description="Address the client door listens on.")
+    tls_certificate_file: Path | None = Field(None, description="PEM chain of both doors; empty: no TLS, loopback only.")
+    tls_key_file: Path | None = Field(None, description="PEM key that belongs to the chain.")
+    trusted_proxies: str = Field(
+        "", description="Comma-separated addresses whose `X-Forwarded-For` is believed (the DMZ proxy)."
+    )
+    workers: int = Field(1, ge=1, le=64, description="Processes of `serve application` and `serve client`.")
+    content_bytes_most: int = Field(
+        16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Most bytes of a transaction's content."
+    )
+    callback_ca_file: Path | None = Field(
+        None, description="PEM CA certificates that callbacks trust instead of the system's."
+    )
+    callback_private_addresses: bool = Field(
+        False, description="Allow callbacks to loopback and private addresses (for trying out)."
+    )
+    callback_seconds_most: int = Field(10, ge=1, le=120, description="Seconds a callback may take.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
+
+    @field_validator("client_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an https URL without query")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if value and urlsplit(value).password:
+            raise ValueError("must not hold a password; name a file in COUNTERSIGN_DATABASE_PASSWORD_FILE")
+        return value
+
+    def full_database_url(self) -> str:
+        """Return the URL to connect to, with the password from its file. Never log it."""
+        if not self.database_url:
+            return f"sqlite:///{(self.data_dir / 'countersign.db').absolute()}"
+        if self.database_password_file is None:
+            return self.database_url
+        parts = urlsplit(self.database_url)
+        password = quote(self.database_password_file.read_text().strip(), safe="")
+        place = f"{parts.username or ''}:{password}@{parts.netloc.rpartition('@')[2]}"
+        return urlunsplit(parts._replace(netloc=place))
+
+    def shown(self) -> dict[str, str]:
+        """Return every setting by its environment name, as text; no secret is among them."""
+        return {PREFIX + name.upper(): str(getattr(self, name)) for name in type(self).model_fields}
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: an unknown name with the prefix, or a value out of bounds.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(
+            f"Unknown setting {', '.join(unknown)}. Correct or remove it; `countersign check` lists the names."
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        # The value itself stays out of the text: somebody may have put a secret where a path belongs.
+        lines = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError("Cannot use the settings. " + "; ".join(lines)) from None

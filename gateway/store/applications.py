@@ -1,0 +1,118 @@
+"""What is remembered of applications: their names, callback addresses, policies and credentials."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from gateway.rules import policy as policies
+from gateway.rules.policy import Policy
+from gateway.store.database import insert_new
+from gateway.store.tables import applications, credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """One application system with its decisions."""
+
+    id: str
+    name: str
+    callback_url: str | None
+    webhook_version: int
+    policy: Policy
+    policy_version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """One API key of an application; ``digest`` is a MAC by the HSM over the key's secret."""
+
+    id: str
+    application_id: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def insert_application(connection: Connection, application: Application) -> bool:
+    """Add the application; False when its name is taken."""
+    return insert_new(
+        connection,
+        applications,
+        id=application.id,
+        name=application.name,
+        callback_url=application.callback_url,
+        webhook_version=application.webhook_version,
+        policy=policies.to_json(application.policy),
+        policy_version=application.policy_version,
+        created_at=application.created_at,
+    )
+
+
+def find_application(connection: Connection, application_id: str) -> Application | None:
+    """Return the application of this id, or None."""
+    row = connection.execute(sa.select(applications).where(applications.c.id == application_id)).one_or_none()
+    return None if row is None else _application(row)
+
+
+def find_application_by_name(connection: Connection, name: str) -> Application | None:
+    """Return the application of this name, or None."""
+    row = connection.execute(sa.select(applications).where(applications.c.name == name)).one_or_none()
+    return None if row is None else _application(row)
+
+
+def replace_policy(connection: Connection, application_id: str, policy: Policy) -> int:
+    """Put the policy in force and return its new version."""
+    statement = (
+        sa.update(applications)
+        .where(applications.c.id == application_id)
+        .values(policy=policies.to_json(policy), policy_version=applications.c.policy_version + 1)
+        .returning(applications.c.policy_version)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def raise_webhook_version(connection: Connection, application_id: str) -> int:
+    """Count the callback secret up and return its new version."""
+    statement = (
+        sa.update(applications)
+        .where(applications.c.id == application_id)
+        .values(webhook_version=applications.c.webhook_version + 1)
+        .returning(applications.c.webhook_version)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def insert_credential(connection: Connection, credential: Credential) -> None:
+    """Add a credential."""
+    connection.execute(
+        sa.insert(credentials).values(
+            id=credential.id,
+            application_id=credential.application_id,
+            digest=credential.digest,
+            scopes=list(credential.scopes),
+            created_at=credential.created_at,
+            revoked_at=credential.revoked_at,
+        )
+    )
+
+
+def find_credential(connection: Connection, credential_id: str) -> Credential | None:
+    """Return the credential of this id, revoked or not, or None."""
+    row = connection.execute(sa.select(credentials).where(credentials.c.id == credential_id)).one_or_none()
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(row._mapping)
+    values["scopes"] = tuple(values["scopes"])
+    return Credential(**values)
+
+
+def _application(row: Row[Any]) -> Application:
+    values: dict[str, Any] = dict(row._mapping)
+    stored: dict[str, Any] = values["policy"]
+    values["policy"] = policies.from_json(stored)
+    return Application(**values)

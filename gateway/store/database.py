@@ -1,0 +1,110 @@
+"""How does a unit of work reach the database: engines for SQLite and PostgreSQL, and ``unit()``.
+
+A unit is one database transaction: everything in it is there afterwards, or nothing is. Units are plain
+synchronous code, run in a thread, and never held open while talking to the device or the network.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from gateway.refusals import Outage
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a commit that was answered survives a power cut
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=15000",
+    "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
+)
+
+
+__all__ = ["Connection", "Database", "insert_new"]
+
+
+class Database:
+    """One database, reached through a pool of connections.
+
+    Args:
+        url: SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://...``.
+        pool: most connections at a time.
+    """
+
+    def __init__(self, url: str, pool: int = 8) -> None:
+        options: dict[str, Any] = {"pool_size": pool, "max_overflow": 2, "pool_timeout": 5}
+        self.is_sqlite = url.startswith("sqlite")
+        if not self.is_sqlite:
+            options["pool_pre_ping"] = True
+        self.engine: Engine = sa.create_engine(url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def unit(self) -> Iterator[Connection]:
+        """Open a unit that may write; commits at its end, rolls back on any exception.
+
+        Raises:
+            Outage: the database is away, locked for too long, or full.
+        """
+        with self._transaction(writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a unit that only reads; it waits for no writer on SQLite."""
+        with self._transaction(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                connection.execution_options(countersign_writes=writes)
+                with connection.begin():
+                    yield connection
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            # The statement and its values stay out of the text: they may be content.
+            raise Outage(f"database: {type(error.__cause__ or error).__name__}") from None
+
+    def ping(self) -> None:
+        """Raise Outage unless the database answers."""
+        with self.reading() as connection:
+            connection.execute(sa.text("SELECT 1"))
+
+    def tidy(self) -> None:
+        """Fold SQLite's write-ahead log into the file, so that cleared content is gone from it as well."""
+        if not self.is_sqlite:
+            return
+        with self.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self.engine.dispose()
+
+
+def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row unless its key is taken; say whether it was inserted. Never fails the unit."""
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = build(table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount == 1
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # this module says BEGIN itself, see _begin_sqlite
+    for pragma in _SQLITE_PRAGMAS:
+        connection.execute(pragma).fetchall()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a unit never fails half-way because it could not upgrade its lock.
+    writes = connection.get_execution_options().get("countersign_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,123 @@
+"""What is remembered of callbacks: the outbox, who is working on which, and what came of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from gateway.rules.delivery import DeliveryStatus
+from gateway.store.tables import deliveries, transactions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One callback to be made; ``id`` is the webhook-id, the same at every try."""
+
+    id: str
+    application_id: str
+    transaction_id: str | None
+    sequence: int
+    type: str
+    url: str
+    body: str
+    tries: int
+
+
+def next_sequence(connection: Connection, transaction_id: str) -> int:
+    """Return the next number in the order of one transaction's callbacks, from 1."""
+    statement = (
+        sa.update(transactions)
+        .where(transactions.c.id == transaction_id)
+        .values(callbacks=transactions.c.callbacks + 1)
+        .returning(transactions.c.callbacks)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def insert_delivery(connection: Connection, delivery: Delivery, now: datetime) -> None:
+    """Put a callback into the outbox, due at once."""
+    connection.execute(
+        sa.insert(deliveries).values(
+            id=delivery.id,
+            application_id=delivery.application_id,
+            transaction_id=delivery.transaction_id,
+            sequence=delivery.sequence,
+            type=delivery.type,
+            url=delivery.url,
+            body=delivery.body,
+            status=DeliveryStatus.PENDING,
+            tries=0,
+            next_at=now,
+            created_at=now,
+        )
+    )
+
+
+def claim_deliveries(
+    connection: Connection, now: datetime, until: datetime, most: int
+) -> list[Delivery]:
+    """Take due callbacks that nobody works on; of one transaction only the first that is not ended.
+
+    A worker that is killed loses its claim when ``until`` has passed.
+    """
+    earlier = deliveries.alias("earlier")
+    blocked = (
+        sa.select(earlier.c.id)
+        .where(
+            earlier.c.transaction_id == deliveries.c.transaction_id,
+            earlier.c.sequence < deliveries.c.sequence,
+            earlier.c.status == DeliveryStatus.PENDING,
+        )
+        .exists()
+    )
+    free = sa.or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until <= now)
+    due = (
+        sa.select(deliveries)
+        .where(deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now, free, ~blocked)
+        .order_by(deliveries.c.next_at)
+        .limit(most)
+        .with_for_update(skip_locked=True, of=deliveries)
+    )
+    claimed = [_delivery(row) for row in connection.execute(due)]
+    if claimed:
+        connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_([delivery.id for delivery in claimed]))
+            .values(claimed_until=until)
+        )
+    return claimed
+
+
+def end_delivery(
+    connection: Connection, delivery_id: str, status: DeliveryStatus, now: datetime, error: str | None
+) -> None:
+    """Note the end; a delivered body is dropped, one that was given up stays to be looked at."""
+    values: dict[str, Any] = {"status": status, "ended_at": now, "error": error, "claimed_until": None}
+    values["tries"] = deliveries.c.tries + 1
+    if status is DeliveryStatus.DELIVERED:
+        values["body"] = None
+    connection.execute(sa.update(deliveries).where(deliveries.c.id == delivery_id).values(**values))
+
+
+def postpone_delivery(connection: Connection, delivery_id: str, next_at: datetime, error: str) -> None:
+    """Note a failed try and when the next is due."""
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.id == delivery_id)
+        .values(tries=deliveries.c.tries + 1, next_at=next_at, claimed_until=None, error=error)
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        application_id=row.application_id,
+        transaction_id=row.transaction_id,
+        sequence=row.sequence,
+        type=row.type,
+        url=row.url,
+        body=row.body,
+        tries=row.tries,
+    )

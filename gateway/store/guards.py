@@ -1,0 +1,73 @@
+"""What was seen before: request authentication codes that were used, and idempotency keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gateway.store.database import insert_new
+from gateway.store.tables import idempotency, replays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """An idempotency key that was used: for which request, and what came of it (None while it runs)."""
+
+    request_sha256: bytes
+    resource: str | None
+
+
+def use_authcode(connection: Connection, keyset_id: str, authcode: bytes, expires_at: datetime) -> bool:
+    """Mark the code as used; False when it was used before, by whichever process."""
+    return insert_new(connection, replays, keyset_id=keyset_id, authcode=authcode, expires_at=expires_at)
+
+
+def remember_request(
+    connection: Connection, application_id: str, key: str, request_sha256: bytes, expires_at: datetime
+) -> Remembered | None:
+    """Claim the key for this request; None when it is ours now, else what is remembered under it."""
+    fresh = insert_new(
+        connection,
+        idempotency,
+        application_id=application_id,
+        key=key,
+        request_sha256=request_sha256,
+        state="running",
+        resource=None,
+        expires_at=expires_at,
+    )
+    if fresh:
+        return None
+    row = connection.execute(
+        sa.select(idempotency).where(
+            idempotency.c.application_id == application_id, idempotency.c.key == key
+        )
+    ).one()
+    return Remembered(request_sha256=row.request_sha256, resource=row.resource)
+
+
+def finish_request(connection: Connection, application_id: str, key: str, resource: str) -> None:
+    """Note what came of the request."""
+    connection.execute(
+        sa.update(idempotency)
+        .where(idempotency.c.application_id == application_id, idempotency.c.key == key)
+        .values(state="done", resource=resource)
+    )
+
+
+def forget_request(connection: Connection, application_id: str, key: str) -> None:
+    """Free the key: the request failed and changed nothing."""
+    connection.execute(
+        sa.delete(idempotency).where(
+            idempotency.c.application_id == application_id,
+            idempotency.c.key == key,
+            idempotency.c.state == "running",
+        )
+    )
+
+
+def forget_expired(connection: Connection, now: datetime) -> None:
+    """Drop what is too old to matter."""
+    connection.execute(sa.delete(replays).where(replays.c.expires_at < now))
+    connection.execute(sa.delete(idempotency).where(idempotency.c.expires_at < now))

@@ -1,0 +1,116 @@
+"""What is remembered of keysets and devices: handles, states, and what the HSM vouched for."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from gateway.rules.keyset import OPEN, Delivery, Keyset, KeysetStatus
+from gateway.store.tables import devices, keysets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One phone of a user; push data is where it can be woken up."""
+
+    id: str
+    application_id: str
+    user_id: str
+    push_provider: str | None
+    push_id: str | None
+    created_at: datetime
+    removed_at: datetime | None
+
+
+def insert_keyset(connection: Connection, keyset: Keyset) -> None:
+    """Add a keyset."""
+    connection.execute(sa.insert(keysets).values(**asdict(keyset)))
+
+
+def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
+    """Return the keyset of this id, whatever its state, or None."""
+    row = connection.execute(sa.select(keysets).where(keysets.c.id == keyset_id)).one_or_none()
+    return None if row is None else _keyset(row)
+
+
+def keysets_of(connection: Connection, application_id: str, user_id: str) -> list[Keyset]:
+    """Return every keyset the user ever had, oldest first."""
+    rows = connection.execute(
+        sa.select(keysets)
+        .where(keysets.c.application_id == application_id, keysets.c.user_id == user_id)
+        .order_by(keysets.c.id)
+    )
+    return [_keyset(row) for row in rows]
+
+
+def lapsed_keysets(connection: Connection, now: datetime, most: int) -> list[Keyset]:
+    """Return issued keysets whose time to register is over."""
+    rows = connection.execute(
+        sa.select(keysets)
+        .where(keysets.c.lapses_at <= now, keysets.c.status == KeysetStatus.ISSUED)
+        .order_by(keysets.c.lapses_at)
+        .limit(most)
+    )
+    return [_keyset(row) for row in rows]
+
+
+def change_keyset(connection: Connection, seen: Keyset, changed: Keyset) -> bool:
+    """Replace the row if it still is the one seen (its binding tells), and say whether it was."""
+    values = {name: value for name, value in asdict(changed).items() if value != getattr(seen, name)}
+    statement = (
+        sa.update(keysets).where(keysets.c.id == seen.id, keysets.c.binding == seen.binding).values(**values)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def mark_code_given(connection: Connection, keyset_id: str, now: datetime) -> bool:
+    """Note that the activation code was given out; False when it was before."""
+    statement = (
+        sa.update(keysets)
+        .where(keysets.c.id == keyset_id, keysets.c.code_given_at.is_(None))
+        .values(code_given_at=now)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def has_open_keyset(connection: Connection, application_id: str, user_id: str) -> bool:
+    """Say whether any keyset of the user might still confirm something."""
+    found = connection.execute(
+        sa.select(keysets.c.id)
+        .where(
+            keysets.c.application_id == application_id,
+            keysets.c.user_id == user_id,
+            keysets.c.status.in_(OPEN),
+        )
+        .limit(1)
+    )
+    return found.first() is not None
+
+
+def insert_device(connection: Connection, device: Device) -> None:
+    """Add a device."""
+    connection.execute(sa.insert(devices).values(**asdict(device)))
+
+
+def devices_of(connection: Connection, application_id: str, user_id: str) -> dict[str, Device]:
+    """Return the user's devices by id."""
+    rows = connection.execute(
+        sa.select(devices).where(devices.c.application_id == application_id, devices.c.user_id == user_id)
+    )
+    return {row.id: Device(**dict(row._mapping)) for row in rows}
+
+
+def change_push(connection: Connection, device_id: str, provider: str | None, identifier: str | None) -> None:
+    """Replace where the device can be woken up."""
+    connection.execute(
+        sa.update(devices).where(devices.c.id == device_id).values(push_provider=provider, push_id=identifier)
+    )
+
+
+def _keyset(row: Row[Any]) -> Keyset:
+    values = dict(row._mapping)
+    values["status"] = KeysetStatus(values["status"])
+    values["delivery"] = Delivery(values["delivery"])
+    return Keyset(**values)

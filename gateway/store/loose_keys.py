@@ -1,0 +1,74 @@
+"""Which objects on the token belong to no keyset: planned ones not adopted yet, doomed ones to be destroyed.
+
+A row is written before its object is made. So whatever a killed process leaves on the token, a row knows of it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gateway.store.database import insert_new
+from gateway.store.tables import loose_keys
+
+
+def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
+    """Note objects that are about to be made."""
+    for uri in uris:
+        connection.execute(
+            sa.insert(loose_keys).values(uri=uri, keyset_id=keyset_id, planned_at=now, doomed_at=None)
+        )
+
+
+def adopt_keys(connection: Connection, uris: Sequence[str]) -> bool:
+    """Take planned objects out of the list because a keyset owns them now; False if any was doomed meanwhile."""
+    statement = sa.delete(loose_keys).where(loose_keys.c.uri.in_(uris), loose_keys.c.doomed_at.is_(None))
+    return connection.execute(statement).rowcount == len(uris)
+
+
+def doom_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
+    """Have objects destroyed by the next sweep."""
+    for uri in uris:
+        fresh = insert_new(connection, loose_keys, uri=uri, keyset_id=keyset_id, planned_at=now, doomed_at=now)
+        if not fresh:
+            connection.execute(sa.update(loose_keys).where(loose_keys.c.uri == uri).values(doomed_at=now))
+
+
+def doom_forgotten(connection: Connection, planned_before: datetime, now: datetime) -> None:
+    """Doom what was planned long ago and never adopted: its maker was killed."""
+    connection.execute(
+        sa.update(loose_keys)
+        .where(loose_keys.c.doomed_at.is_(None), loose_keys.c.planned_at < planned_before)
+        .values(doomed_at=now)
+    )
+
+
+def doomed_keys(connection: Connection, most: int) -> list[tuple[str, str]]:
+    """Return (URI, keyset id) of objects to destroy."""
+    rows = connection.execute(
+        sa.select(loose_keys.c.uri, loose_keys.c.keyset_id)
+        .where(loose_keys.c.doomed_at.is_not(None))
+        .order_by(loose_keys.c.doomed_at)
+        .limit(most)
+    )
+    return [(row.uri, row.keyset_id) for row in rows]
+
+
+def forget_key(connection: Connection, uri: str) -> None:
+    """Drop the note: the object is destroyed."""
+    connection.execute(sa.delete(loose_keys).where(loose_keys.c.uri == uri))
+
+
+def known_uris(connection: Connection) -> set[str]:
+    """Return the URIs of all loose objects."""
+    return set(connection.execute(sa.select(loose_keys.c.uri)).scalars())
+
+
+def doom_planned(connection: Connection, uris: Sequence[str], now: datetime) -> None:
+    """Doom what was planned and will not be adopted; what was adopted is no longer in the list."""
+    connection.execute(
+        sa.update(loose_keys)
+        .where(loose_keys.c.uri.in_(uris), loose_keys.c.doomed_at.is_(None))
+        .values(doomed_at=now)
+    )

@@ -1,0 +1,182 @@
+"""What is kept: every table on one page. Times are aware UTC; binary columns hold raw bytes."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite keeps it without the zone, so the zone is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand the database UTC; a naive datetime is a bug."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the store")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand the house an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def _id(name: str = "id") -> sa.Column[str]:
+    return sa.Column(name, sa.String(64), primary_key=True)
+
+
+def _moment(name: str, *, nullable: bool = False, index: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, Moment, nullable=nullable, index=index)
+
+
+def _text(name: str, length: int, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=nullable)
+
+
+def _number(name: str, default: int | None = None) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, server_default=None if default is None else str(default))
+
+
+def _bytes(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=nullable)
+
+
+def _json(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.JSON, nullable=False)
+
+
+def _application() -> sa.Column[str]:
+    return sa.Column("application_id", sa.ForeignKey("applications.id"), nullable=False)
+
+
+def _of_user() -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(["application_id", "user_id"], ["users.application_id", "users.user_id"])
+
+
+applications = sa.Table(
+    "applications", metadata,
+    _id(), sa.Column("name", sa.String(200), nullable=False, unique=True),
+    _text("callback_url", 2000, nullable=True), _number("webhook_version", 1),
+    _json("policy"), _number("policy_version", 1), _moment("created_at"),
+)  # fmt: skip
+
+credentials = sa.Table(
+    "credentials", metadata,
+    _id(), _application(), _bytes("digest"), _json("scopes"),
+    _moment("created_at"), _moment("revoked_at", nullable=True),
+)  # fmt: skip
+
+users = sa.Table(
+    "users", metadata,
+    sa.Column("application_id", sa.ForeignKey("applications.id"), primary_key=True),
+    sa.Column("user_id", sa.String(64), primary_key=True),
+    _text("status", 16), _text("reason", 200, nullable=True), _number("failures", 0), _number("version", 1),
+    _moment("created_at"),
+)  # fmt: skip
+
+devices = sa.Table(
+    "devices", metadata,
+    _id(), _application(), _text("user_id", 64), _text("push_provider", 32, nullable=True),
+    _text("push_id", 4096, nullable=True), _moment("created_at"), _moment("removed_at", nullable=True), _of_user(),
+)  # fmt: skip
+
+keysets = sa.Table(
+    "keysets", metadata,
+    _id(), _application(), _text("user_id", 64), _text("status", 16), _text("delivery", 16),
+    # Handles: RFC 7512 URIs that name a key by its CKA_ID, without token or PIN.
+    _text("khmac", 200), _text("kauth", 200), _text("kpublic", 200, nullable=True), _bytes("spki", nullable=True),
+    _bytes("fingerprint"), sa.Column("device_id", sa.ForeignKey("devices.id"), nullable=True),
+    _number("step_seconds"), _number("digits"), _number("flags"), _bytes("salt"), _bytes("package_sha256"),
+    _moment("created_at"), _moment("valid_until"), _moment("lapses_at", nullable=True, index=True),
+    _moment("registered_at", nullable=True), _moment("ended_at", nullable=True),
+    _moment("code_given_at", nullable=True), _bytes("binding"), _of_user(),
+    sa.Index(None, "application_id", "user_id"), sa.UniqueConstraint("khmac"), sa.UniqueConstraint("kauth"),
+)  # fmt: skip
+
+# Objects on the token that no keyset owns: not yet (planned) or no more (doomed). The sweep destroys them.
+loose_keys = sa.Table(
+    "loose_keys", metadata,
+    _id("uri"), _text("keyset_id", 64), _moment("planned_at", index=True), _moment("doomed_at", nullable=True, index=True),
+)  # fmt: skip
+
+transactions = sa.Table(
+    "transactions", metadata,
+    _id(), _application(), _text("user_id", 64), _text("kind", 16), _text("status", 16),
+    _text("reason", 200, nullable=True), sa.Column("title", sa.Text, nullable=True), _text("media_type", 200),
+    sa.Column("size", sa.BigInteger, nullable=False), _bytes("content_sha256"), _number("digits"),
+    sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
+    _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
+    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _of_user(),
+    sa.Index(None, "application_id", "user_id", "status"), sa.Index(None, "status", "expires_at"),
+)  # fmt: skip
+
+contents = sa.Table(
+    "contents", metadata,
+    sa.Column("transaction_id", sa.ForeignKey("transactions.id"), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True), _bytes("data"),
+)  # fmt: skip
+
+attempts = sa.Table(
+    "attempts", metadata,
+    _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
+    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False), _text("operation", 16), _text("channel", 16),
+    sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"), _bytes("signature", nullable=True),
+    _json("verified"), _text("outcome", 16), _json("device"), sa.Column("receipt", sa.Text, nullable=True),
+    _moment("created_at"),
+)  # fmt: skip
+
+events = sa.Table(
+    "events", metadata,
+    # SQLite numbers rows by itself only in an INTEGER key.
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True), _text("type", 64), _text("result", 64),
+    _text("reason", 500, nullable=True), _text("application_id", 64, nullable=True), _text("user_id", 64, nullable=True),
+    _text("keyset_id", 64, nullable=True), _text("transaction_id", 64, nullable=True),
+    _text("action", 64, nullable=True), _text("address", 64, nullable=True), _bytes("body_sha256", nullable=True),
+    _bytes("authcode", nullable=True), _json("detail"), _text("request_id", 64, nullable=True), _moment("created_at"),
+    sa.Index(None, "application_id", "user_id", "number"), sa.Index(None, "transaction_id"),
+)  # fmt: skip
+
+deliveries = sa.Table(
+    "deliveries", metadata,
+    _id(), _application(), _text("transaction_id", 64, nullable=True), _number("sequence"), _text("type", 64),
+    _text("url", 2000), sa.Column("body", sa.Text, nullable=True), _text("status", 16), _number("tries", 0),
+    _moment("next_at"), _moment("claimed_until", nullable=True), _text("error", 200, nullable=True),
+    _moment("created_at"), _moment("ended_at", nullable=True),
+    sa.Index(None, "status", "next_at"), sa.UniqueConstraint("transaction_id", "sequence"),
+)  # fmt: skip
+
+replays = sa.Table(
+    "replays", metadata,
+    sa.Column("keyset_id", sa.String(64), primary_key=True), sa.Column("authcode", sa.LargeBinary(32), primary_key=True),
+    _moment("expires_at", index=True),
+)  # fmt: skip
+
+idempotency = sa.Table(
+    "idempotency", metadata,
+    sa.Column("application_id", sa.String(64), primary_key=True), sa.Column("key", sa.String(128), primary_key=True),
+    _bytes("request_sha256"), _text("state", 16), sa.Column("resource", sa.String(64), nullable=True),
+    _moment("expires_at", index=True),
+)  # fmt: skip
+
+receipt_keys = sa.Table(
+    "receipt_keys", metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False), _moment("created_at"),
+    _moment("retired_at", nullable=True),
+)  # fmt: skip

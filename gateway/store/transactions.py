@@ -1,0 +1,198 @@
+"""What is remembered of transactions: the record, the content while it waits, and each attempt to answer it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from gateway.rules.transaction import Kind, Transaction, TransactionStatus
+from gateway.store.tables import attempts, contents, transactions
+
+PART_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One answer to a transaction: what was presented, what was verified, and how it ended."""
+
+    id: str
+    transaction_id: str
+    keyset_id: str
+    operation: str
+    channel: str
+    step: int
+    code: bytes
+    signature: bytes | None
+    verified: tuple[str, ...]
+    outcome: str
+    device: dict[str, Any]
+    receipt: str | None
+    created_at: datetime
+
+
+def insert_transaction(connection: Connection, transaction: Transaction, content: bytes) -> None:
+    """Add a transaction with its content, cut into parts so that a phone's part is read without the rest."""
+    connection.execute(sa.insert(transactions).values(**asdict(transaction)))
+    for part, start in enumerate(range(0, len(content), PART_BYTES)):
+        connection.execute(
+            sa.insert(contents).values(
+                transaction_id=transaction.id, part=part, data=content[start : start + PART_BYTES]
+            )
+        )
+
+
+def find_transaction(connection: Connection, application_id: str, transaction_id: str) -> Transaction | None:
+    """Return the application's transaction, or None."""
+    row = connection.execute(
+        sa.select(transactions).where(
+            transactions.c.id == transaction_id, transactions.c.application_id == application_id
+        )
+    ).one_or_none()
+    return None if row is None else _transaction(row)
+
+
+def list_transactions(
+    connection: Connection,
+    application_id: str,
+    *,
+    user_id: str | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+) -> list[Transaction]:
+    """Return transactions newest first; ``after`` is the last id of the page before."""
+    statement = sa.select(transactions).where(transactions.c.application_id == application_id)
+    if user_id is not None:
+        statement = statement.where(transactions.c.user_id == user_id)
+    if status is not None:
+        statement = statement.where(transactions.c.status == status)
+    if after is not None:
+        statement = statement.where(transactions.c.id < after)
+    rows = connection.execute(statement.order_by(transactions.c.id.desc()).limit(limit))
+    return [_transaction(row) for row in rows]
+
+
+def pending_transactions(
+    connection: Connection, application_id: str, user_id: str, now: datetime, limit: int
+) -> list[Transaction]:
+    """Return what the user can answer now, oldest first."""
+    rows = connection.execute(
+        sa.select(transactions)
+        .where(
+            transactions.c.application_id == application_id,
+            transactions.c.user_id == user_id,
+            transactions.c.status == TransactionStatus.PENDING,
+            transactions.c.expires_at > now,
+        )
+        .order_by(transactions.c.id)
+        .limit(limit)
+    )
+    return [_transaction(row) for row in rows]
+
+
+def all_pending(connection: Connection, application_id: str, user_id: str) -> list[Transaction]:
+    """Return every pending transaction of the user, expired or not."""
+    return list_transactions(
+        connection,
+        application_id,
+        user_id=user_id,
+        status=TransactionStatus.PENDING,
+        after=None,
+        limit=10_000,
+    )
+
+
+def expired_transactions(connection: Connection, now: datetime, most: int) -> list[Transaction]:
+    """Return pending transactions whose time is over."""
+    rows = connection.execute(
+        sa.select(transactions)
+        .where(transactions.c.status == TransactionStatus.PENDING, transactions.c.expires_at <= now)
+        .order_by(transactions.c.expires_at)
+        .limit(most)
+    )
+    return [_transaction(row) for row in rows]
+
+
+def settle_transaction(
+    connection: Connection,
+    transaction_id: str,
+    *,
+    status: TransactionStatus,
+    reason: str | None,
+    now: datetime,
+    before_expiry: bool,
+) -> bool:
+    """Give the transaction its final state if it is pending, and clear its content; one caller wins.
+
+    Args:
+        connection: an open unit.
+        transaction_id: which one.
+        status: the final state.
+        reason: why, where the state alone does not say.
+        now: the moment of the decision.
+        before_expiry: True where only a transaction whose time is not over may be settled.
+    """
+    statement = (
+        sa.update(transactions)
+        .where(transactions.c.id == transaction_id, transactions.c.status == TransactionStatus.PENDING)
+        .values(status=status, reason=reason, settled_at=now)
+    )
+    if before_expiry:
+        statement = statement.where(transactions.c.expires_at > now)
+    if connection.execute(statement).rowcount != 1:
+        return False
+    connection.execute(sa.delete(contents).where(contents.c.transaction_id == transaction_id))
+    return True
+
+
+def count_failure(connection: Connection, transaction_id: str) -> int:
+    """Count one more wrong answer and return the new number."""
+    statement = (
+        sa.update(transactions)
+        .where(transactions.c.id == transaction_id)
+        .values(failures=transactions.c.failures + 1)
+        .returning(transactions.c.failures)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def read_content(connection: Connection, transaction_id: str, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes of the content from ``offset``, fewer at its end; empty once it is cleared."""
+    first, last = offset // PART_BYTES, (offset + length - 1) // PART_BYTES
+    rows: Sequence[bytes] = (
+        connection.execute(
+            sa.select(contents.c.data)
+            .where(contents.c.transaction_id == transaction_id, contents.c.part.between(first, last))
+            .order_by(contents.c.part)
+        )
+        .scalars()
+        .all()
+    )
+    start = offset - first * PART_BYTES
+    return b"".join(rows)[start : start + length]
+
+
+def insert_attempt(connection: Connection, attempt: Attempt) -> None:
+    """Add an attempt."""
+    values = asdict(attempt)
+    values["verified"] = list(attempt.verified)
+    connection.execute(sa.insert(attempts).values(**values))
+
+
+def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:
+    """Return every attempt at the transaction, oldest first."""
+    rows = connection.execute(
+        sa.select(attempts).where(attempts.c.transaction_id == transaction_id).order_by(attempts.c.id)
+    )
+    return [Attempt(**{**row._mapping, "verified": tuple(row.verified)}) for row in rows]
+
+
+def _transaction(row: Row[Any]) -> Transaction:
+    values = dict(row._mapping)
+    values.pop("callbacks")
+    values["kind"] = Kind(values["kind"])
+    values["status"] = TransactionStatus(values["status"])
+    return Transaction(**values)

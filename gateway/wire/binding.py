@@ -1,0 +1,71 @@
+"""What the HSM vouches for of a keyset row: the bytes under the binding MAC.
+
+Whoever can write to the database must not be able to point a user at another's keys, unblock a user, revive a
+keyset or prolong it. So every value a decision rests on enters here, the user's state included.
+Not part of the public wire format: only gateways read it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.wire import tlv
+
+_VERSION = b"\x01"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysetBinding:
+    """The values of one keyset row, and of its user, that decisions rest on."""
+
+    application: str
+    user: str
+    user_status: str
+    keyset: str
+    keyset_status: str
+    khmac: str
+    kauth: str
+    kpublic: str | None
+    spki: bytes | None
+    fingerprint: bytes
+    device: str | None
+    step_seconds: int
+    digits: int
+    flags: int
+    package_sha256: bytes
+    created_at: datetime
+    valid_until: datetime
+    lapses_at: datetime | None
+    ended_at: datetime | None
+
+    def encode(self) -> bytes:
+        """Return the TLV the binding key authenticates; an absent value is an empty one."""
+        values = (
+            _VERSION,
+            self.application.encode(),
+            self.user.encode(),
+            self.user_status.encode(),
+            self.keyset.encode(),
+            self.keyset_status.encode(),
+            self.khmac.encode(),
+            self.kauth.encode(),
+            (self.kpublic or "").encode(),
+            self.spki or b"",
+            self.fingerprint,
+            (self.device or "").encode(),
+            self.step_seconds.to_bytes(4, "big"),
+            self.digits.to_bytes(1, "big"),
+            self.flags.to_bytes(2, "big"),
+            self.package_sha256,
+            _moment(self.created_at),
+            _moment(self.valid_until),
+            _moment(self.lapses_at),
+            _moment(self.ended_at),
+        )
+        return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
+
+
+def _moment(moment: datetime | None) -> bytes:
+    """Return whole microseconds since 1970 as 8 bytes, or nothing."""
+    if moment is None:
+        return b""
+    return round(moment.timestamp() * 1_000_000).to_bytes(8, "big")
