@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.counterparts.phone_account import Account, Shown, wall_clock
 from tests.counterparts.phone_keys import DEFAULT_ITERATIONS, Keys, PhoneStore, lock, unlock
-from tests.counterparts.phone_line import Clock, NetworkFailure, PhoneError
-from tests.counterparts.phone_package import Flags, OfflineTransaction, Package, normalise_code, read_package
+from tests.counterparts.phone_line import Clock, NetworkFailure, NotRecognised, PhoneError, Refused
+from tests.counterparts.phone_offline import OfflineTransaction
+from tests.counterparts.phone_package import Flags, Package, normalise_code, read_package
 from tests.counterparts.phone_requests import Requests
 from tests.counterparts.phone_tlv import b64, unb64
 from tests.counterparts.phone_wire import Operation, format_time, mac, truncate
@@ -128,10 +129,20 @@ class Phone(Requests):
         self._succeed(successor)
 
     def resume_renewal(self, password: str) -> bool:
-        """Finish a renewal whose last answer was lost; False if there is none."""
+        """Finish a renewal whose last answer was lost; False if there is none that can be finished."""
         if self.store is None or not self.store.exists(NEXT_SLOT):
             return False
-        self._succeed(Phone.open(self.store, password, clock=self.clock, slot=NEXT_SLOT))
+        successor = Phone.open(
+            self.store, password, clock=self.clock, slot=NEXT_SLOT, ca_pem=self.account.ca_pem
+        )
+        try:
+            self._succeed(successor)
+        except (NotRecognised, Refused):
+            # The new keys have lapsed, or the password is wrong. The old keys tell: only while they serve can
+            # the new ones be given up.
+            self.pending()
+            self.store.drop(NEXT_SLOT)
+            return False
         return True
 
     def renewal_body(self, wrap_key: rsa.RSAPrivateKey) -> dict[str, Any]:
@@ -217,14 +228,14 @@ class Phone(Requests):
         message = self.message_of(shown, operation, step=step)
         return {"transaction": shown.transaction, **self.proofs(message)}
 
-    def short_code(self, shown: Shown | OfflineTransaction, *, kind: str | None = None) -> str:
+    def short_code(self, shown: Shown | OfflineTransaction) -> str:
         """The digits with which the user approves through the application; needs no network."""
         if isinstance(shown, OfflineTransaction):
-            shown = self.shown_offline(shown, kind)
+            shown = self.shown_offline(shown)
         operation = Operation.AUTHENTICATE if shown.kind == "authenticate" else Operation.APPROVE
         return truncate(mac(self.keys.khmac, self.message_of(shown, operation).encode()), shown.digits)
 
-    def shown_offline(self, offline: OfflineTransaction, kind: str | None = None) -> Shown:
+    def shown_offline(self, offline: OfflineTransaction) -> Shown:
         """A transaction from a QR code, if it is for this user and still open."""
         if (offline.application, offline.user) != (self.account.application, self.account.user):
             raise PhoneError("the transaction is for somebody else")
@@ -232,7 +243,7 @@ class Phone(Requests):
             raise PhoneError("the transaction has expired")
         return Shown(
             transaction=offline.transaction,
-            kind=kind or "sign",
+            kind=offline.kind,
             title=offline.title,
             media_type=offline.media_type,
             content=offline.content,

@@ -15,7 +15,8 @@ from tests.counterparts.phone import SLOT, Phone
 from tests.counterparts.phone_account import Shown
 from tests.counterparts.phone_keys import PhoneStore, StoreDamaged
 from tests.counterparts.phone_line import NetworkFailure, NotRecognised, PhoneError, Refused
-from tests.counterparts.phone_package import OfflineTransaction, Package, WrongSecret, read_package
+from tests.counterparts.phone_offline import OfflineTransaction
+from tests.counterparts.phone_package import Package, WrongSecret, read_package
 from tests.counterparts.phone_tlv import Malformed
 from tests.counterparts.qr_image import NoQrCode, read_qr
 

@@ -75,9 +75,12 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The body as an object."""
-        found = json.loads(self.body)
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            found = None
         if not isinstance(found, dict):
-            raise NetworkFailure("the answer is not an object")
+            raise NetworkFailure("the answer is not a JSON object")
         return found
 
     def proved_under(self, kauth: bytes) -> bool:

@@ -1,9 +1,10 @@
-"""What does a personalization package or an offline transaction say, and how are its keys unwrapped?
+"""What does a personalization package say, and how are its keys unwrapped?
 
-Source: docs/reference/wire.md, "Personalization package" and "Offline transaction".
+Source: docs/reference/wire.md, "Personalization package".
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,11 +17,18 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from tests.counterparts.phone_tlv import Malformed, base45_decode, element, fields, parse, unb64
 from tests.counterparts.qr_image import is_image, read_qr
 
-PACKAGE_PREFIX, OFFLINE_PREFIX = "PC1:", "PT1:"
+PACKAGE_PREFIX = "PC1:"
 VERSION = b"\x01"
 BY_SECRET, BY_RSA = 1, 2
 KEY_BYTES = 32
-SHORTEST_PASSWORD = 6
+PASSWORD_LENGTHS, PASSWORD_CLASSES = range(6, 65), 15
+SHORT_CODE_DIGITS = range(6, 11)
+MOST_TEXT_BYTES = 64
+MOST_URL_BYTES = 256
+LEAST_ITERATIONS = 10_000
+WRAPPED_BYTES = 40
+CROCKFORD = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+CARRIED_SECRET_SYMBOLS = 26
 OAEP_HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
     1: hashes.SHA1,
     2: hashes.SHA256,
@@ -43,6 +51,9 @@ class Flags(IntFlag):
     KPUBLIC_REQUIRED = 0x0010
 
 
+ALL_FLAGS = 0x001F
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The rules the issuer gives the phone. `password_classes`: 1 lower, 2 upper, 4 digit, 8 other."""
@@ -62,11 +73,15 @@ class Policy:
         if sizes != [2, 1, 1, 2, 1, 2]:
             raise Malformed("a field of the policy has a wrong size")
         numbers = {tag: int.from_bytes(raw, "big") for tag, raw in found.items()}
-        if not numbers[0x83]:
-            raise Malformed("a step takes at least a second")
+        if numbers[0x80] & ~ALL_FLAGS or numbers[0x82] > PASSWORD_CLASSES:
+            raise Malformed("the policy asks for something unknown")
+        if numbers[0x81] not in PASSWORD_LENGTHS or not numbers[0x83]:
+            raise Malformed("a password length or a step length that cannot be")
+        if numbers[0x84] and numbers[0x84] not in SHORT_CODE_DIGITS:
+            raise Malformed("a short code has 6 to 10 digits")
         return cls(
             flags=Flags(numbers[0x80]),
-            password_length=max(numbers[0x81], SHORTEST_PASSWORD),
+            password_length=numbers[0x81],
             password_classes=numbers[0x82],
             step_seconds=numbers[0x83],
             digits=numbers[0x84],
@@ -118,12 +133,14 @@ class Package:
         if found[0x80] != VERSION or len(found[0x86]) != 8 or len(found.get(0x8C, bytes(32))) != 32:
             raise Malformed("unknown version, or a field has a wrong size")
         method, salt, iterations, oaep_hash = _wrapping(found[0xA8])
+        secret = read_text(found[0x8B]) if 0x8B in found else None
+        _check_keys(method, found[0x89], found[0x8A], secret)
         return cls(
-            issuer=_text(found[0x81]),
-            application=_text(found[0x82]),
-            user=_text(found[0x83]),
-            keyset=_text(found[0x84]),
-            url=_text(found[0x85]),
+            issuer=read_text(found[0x81]),
+            application=read_text(found[0x82]),
+            user=read_text(found[0x83]),
+            keyset=read_text(found[0x84]),
+            url=_url(found[0x85]),
             valid_until=moment(found[0x86]),
             policy=Policy.decode(found[0xA7]),
             method=method,
@@ -132,7 +149,7 @@ class Package:
             oaep_hash=oaep_hash,
             khmac=found[0x89],
             kauth=found[0x8A],
-            secret=_text(found[0x8B]) if 0x8B in found else None,
+            secret=secret,
             door_pin=found.get(0x8C),
             digest=digest(data),
         )
@@ -162,57 +179,25 @@ class Package:
         return hashlib.pbkdf2_hmac("sha256", word.encode(), self.salt, self.iterations, KEY_BYTES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfflineTransaction:
-    """A transaction read from a QR code by a phone without network."""
-
-    application: str
-    user: str
-    transaction: str
-    title: str | None
-    media_type: str
-    content: bytes
-    digits: int
-    expires: datetime
-
-    @classmethod
-    def from_qr(cls, text: str) -> "OfflineTransaction":
-        """From the text PT1:..."""
-        if not text.startswith(OFFLINE_PREFIX):
-            raise Malformed("this QR code is not an offline transaction")
-        data = base45_decode(text.removeprefix(OFFLINE_PREFIX))
-        required = (0x80, 0x81, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88)
-        found = fields(data, required=required, optional=(0x84,), empty=(0x86,))
-        if found[0x80] != VERSION or len(found[0x87]) != 1 or len(found[0x88]) != 8:
-            raise Malformed("unknown version, or a field has a wrong size")
-        return cls(
-            application=_text(found[0x81]),
-            user=_text(found[0x82]),
-            transaction=_text(found[0x83]),
-            title=_text(found[0x84]) if 0x84 in found else None,
-            media_type=_text(found[0x85]),
-            content=found[0x86],
-            digits=found[0x87][0],
-            expires=moment(found[0x88]),
-        )
-
-
 def read_package(source: str | bytes) -> bytes:
     """The package TLV from QR text, base64, a QR image (PNG or SVG) or the TLV itself."""
     if isinstance(source, bytes):
         if not is_image(source):
             return source
         source = read_qr(source)
-    text = source.strip()
-    if text.startswith(PACKAGE_PREFIX):
-        return base45_decode(text.removeprefix(PACKAGE_PREFIX))
-    return unb64(text)
+    # Nothing is stripped: a space is a symbol of base45.
+    if source.startswith(PACKAGE_PREFIX):
+        return base45_decode(source.removeprefix(PACKAGE_PREFIX))
+    return unb64(source)
 
 
 def normalise_code(code: str) -> str:
-    """An activation code as it enters the KEK: upper case, no separators, O as 0, I and L as 1."""
-    kept = "".join(symbol for symbol in code.upper() if symbol.isalnum())
-    return kept.translate(str.maketrans("OIL", "011"))
+    """An activation code as it enters the KEK: upper case, no hyphens or spaces, O as 0, I and L as 1."""
+    kept = code.replace("-", "").replace(" ", "")
+    found = kept.upper().translate(str.maketrans("OIL", "011"))
+    if not kept.isascii() or not found or not CROCKFORD.issuperset(found):
+        raise WrongSecret("the code has a sign that no activation code has")
+    return found
 
 
 def digest(data: bytes) -> bytes:
@@ -229,7 +214,10 @@ def moment(raw: bytes) -> datetime:
         raise Malformed("a moment outside the calendar") from None
 
 
-def _text(raw: bytes) -> str:
+def read_text(raw: bytes, most_bytes: int = MOST_TEXT_BYTES) -> str:
+    """UTF-8 without U+0000, of so many bytes at most."""
+    if len(raw) > most_bytes:
+        raise Malformed("a text is too long")
     try:
         text = raw.decode("utf-8", "strict")
     except UnicodeDecodeError:
@@ -244,13 +232,31 @@ def _wrapping(value: bytes) -> tuple[int, bytes, int, int]:
     method = dict(parse(value)).get(0x80)
     if method == bytes([BY_SECRET]):
         found = fields(value, required=(0x80, 0x81, 0x82))
-        if len(found[0x81]) == 16 and len(found[0x82]) == 4 and any(found[0x82]):
-            return BY_SECRET, found[0x81], int.from_bytes(found[0x82], "big"), 0
+        iterations = int.from_bytes(found[0x82], "big")
+        if len(found[0x81]) == 16 and len(found[0x82]) == 4 and iterations >= LEAST_ITERATIONS:
+            return BY_SECRET, found[0x81], iterations, 0
     if method == bytes([BY_RSA]):
         found = fields(value, required=(0x80, 0x83))
         if len(found[0x83]) == 1 and found[0x83][0] in OAEP_HASHES:
             return BY_RSA, b"", 0, found[0x83][0]
     raise Malformed("unknown wrapping")
+
+
+def _check_keys(method: int, khmac: bytes, kauth: bytes, secret: str | None) -> None:
+    if method == BY_RSA and (secret is not None or len(khmac) != len(kauth)):
+        raise Malformed("keys sealed to the phone come without a secret and in blocks of one size")
+    if method == BY_SECRET and not len(khmac) == len(kauth) == WRAPPED_BYTES:
+        raise Malformed("a wrapped key has a wrong length")
+    if secret is not None and (len(secret) != CARRIED_SECRET_SYMBOLS or not CROCKFORD.issuperset(secret)):
+        raise Malformed("the secret inside is not one of 26 symbols")
+
+
+def _url(raw: bytes) -> str:
+    """The address of the client door: scheme, host and perhaps a path; nothing behind it."""
+    text = read_text(raw, MOST_URL_BYTES)
+    if not re.fullmatch(r"https?://[^/?#@\s]+(/[^/?#\s]+)*", text) or not text.isascii():
+        raise Malformed("this is not the address of a client door")
+    return text
 
 
 def _oaep(number: int) -> padding.OAEP:

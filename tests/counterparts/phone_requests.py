@@ -122,7 +122,7 @@ class Requests:
         }
         members |= overrides
         kept = {name: value for name, value in members.items() if value is not REMOVED}
-        return json.dumps(kept, ensure_ascii=False).encode()
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
 
     def authcode(self, raw: bytes) -> bytes:
         """AUTHCODE of a raw request."""

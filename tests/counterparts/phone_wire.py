@@ -68,7 +68,7 @@ def truncate(full_code: bytes, digits: int) -> str:
     """The short code of 6 to 10 decimal digits: RFC 4226 section 5.3 up to 8 digits, 63 bits above."""
     if not SHORTEST_CODE <= digits <= LONGEST_CODE:
         raise ValueError("a short code has 6 to 10 digits")
-    offset = full_code[31] & 0x0F
+    offset = full_code[-1] & 0x0F
     if digits <= LONGEST_CODE_OF_31_BITS:
         number = int.from_bytes(full_code[offset : offset + 4], "big") & 0x7FFFFFFF
     else:

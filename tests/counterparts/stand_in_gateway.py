@@ -1,12 +1,13 @@
 """Against what can the phone be tested when no gateway is there?
 
-A client door of a hundred lines with one user and one transaction. It makes packages, judges nothing but the AUTHCODE,
-proves its answers, and spoils the proof on demand.
+A client door of a hundred lines with one user and one transaction. It makes packages, judges nothing but the
+AUTHCODE, proves its answers, and spoils the proof on demand.
 """
 
 import base64
 import hashlib
 import json
+import secrets
 import ssl
 import threading
 from collections.abc import Callable
@@ -14,13 +15,17 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from tests.counterparts.phone_tlv import b64, element, elements, unb64
+from tests.counterparts.phone_tlv import b64, element, elements, parse, unb64
 from tests.counterparts.phone_wire import answer_proof, mac
 
 KHMAC, KAUTH = bytes(range(32)), bytes(range(100, 132))
-SECRET, SALT, ITERATIONS = "7DKP2M9XQ4RT6WYZ", bytes(range(16)), 1_000
+CARRIED_SECRET = "40GJ48S44MK2EA1958NJRB9E5W"
+SECRET, SALT, ITERATIONS = "7DKP2M9XQ4RT6WYZ", bytes(range(16)), 10_000
 CONTENT = "Pay 120.00 EUR to Ärztekammer".encode()
 Json = dict[str, Any]
 Spoil = Callable[[list[str]], list[str]]
@@ -47,6 +52,7 @@ def package_tlv(
     valid: timedelta = timedelta(days=365),
 ) -> bytes:
     """A package by secret; with `carry` it holds the secret as in a QR-only delivery."""
+    secret = CARRIED_SECRET if carry else secret
     kek = hashlib.pbkdf2_hmac("sha256", secret.encode(), SALT, ITERATIONS, 32)
     until = int((datetime.now(UTC) + valid).timestamp())
     wrapping = elements([(0x80, b"\x01"), (0x81, SALT), (0x82, ITERATIONS.to_bytes(4, "big"))])
@@ -75,6 +81,7 @@ class StandInGateway:
         self.content = CONTENT
         self.refusal: tuple[int, str] | None = None
         self.refuse_authcodes = 0
+        self.keys = {"ks_1": (KHMAC, KAUTH)}
         self._server = _Server((host, 0), self, tls)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         scheme = "http" if tls is None else "https"
@@ -92,17 +99,18 @@ class StandInGateway:
     def answer(self, raw: bytes, proofs: list[str]) -> tuple[int, str, bytes, list[str]]:
         """(status, Content-Type, body, proofs) for one request."""
         self.raw.append(raw)
-        authcode = mac(KAUTH, raw)
+        envelope = json.loads(raw)
+        kauth = self.keys.get(envelope.get("keyset"), (b"", bytes(32)))[1]
+        authcode = mac(kauth, raw)
         if proofs != [b64(authcode)] or self.refuse_authcodes:
             self.refuse_authcodes = max(0, self.refuse_authcodes - 1)
             return 401, "application/problem+json", b'{"code":"authentication_failed"}', []
-        envelope = json.loads(raw)
         self.requests.append(envelope)
-        status, kind, body = self._act(envelope["action"], envelope["body"])
-        proof = answer_proof(KAUTH, authcode, status, kind.encode(), body)
+        status, kind, body = self._act(envelope["action"], envelope["body"], envelope["keyset"])
+        proof = answer_proof(kauth, authcode, status, kind.encode(), body)
         return status, kind, body, self.spoil([b64(proof)])
 
-    def _act(self, action: str, body: Json) -> tuple[int, str, bytes]:
+    def _act(self, action: str, body: Json, keyset: str) -> tuple[int, str, bytes]:
         if self.refusal is not None:
             problem = {"code": self.refusal[1], "detail": "No."}
             return self.refusal[0], "application/problem+json", json.dumps(problem).encode()
@@ -111,7 +119,9 @@ class StandInGateway:
             return 200, "application/octet-stream", part
         found: Json
         if action == "keys.register":
-            found = {"keyset": "ks_1", "valid_until": "2031-01-01T00:00:00Z", "policy": b64(policy_tlv())}
+            found = {"keyset": keyset, "valid_until": "2031-01-01T00:00:00Z", "policy": b64(policy_tlv())}
+        elif action == "keys.renew":
+            found = {"package": b64(self.renewed(unb64(body["wrap_key"])))}
         elif action == "transactions.pending":
             found = {"transactions": [self.transaction()], "policy": b64(policy_tlv())}
         elif action == "transactions.get":
@@ -119,6 +129,20 @@ class StandInGateway:
         else:
             found = {"transaction": body.get("transaction"), "status": action, "reason": None}
         return 200, "application/json", json.dumps(found).encode()
+
+    def renewed(self, wrap_key: bytes) -> bytes:
+        """A package with new keys for ks_2, sealed to the phone's RSA key."""
+        public = load_der_public_key(wrap_key)
+        assert isinstance(public, rsa.RSAPublicKey)
+        scheme = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+        self.keys["ks_2"] = (secrets.token_bytes(32), secrets.token_bytes(32))
+        parts = dict(parse(package_tlv(self.url))) | {
+            0x84: b"ks_2",
+            0xA8: elements([(0x80, b"\x02"), (0x83, b"\x02")]),
+            0x89: public.encrypt(self.keys["ks_2"][0], scheme),
+            0x8A: public.encrypt(self.keys["ks_2"][1], scheme),
+        }
+        return elements(parts.items())
 
     def transaction(self) -> Json:
         """The one transaction, as `transactions.get` answers it."""

@@ -3,7 +3,9 @@
 import base64
 import json
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,21 +21,21 @@ OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()
 KEY = ECKey.generate_key("P-256", {"kid": "receipt-1"})
 
 
-def jwks(key=KEY):
+def jwks(key: ECKey = KEY):
     return {"keys": [key.as_dict(private=False)]}
 
 
-def receipt(transaction="txn_1", typ="pc-receipt+jwt", key=KEY):
+def receipt(transaction: str = "txn_1", typ: str = "pc-receipt+jwt", key: ECKey = KEY):
     claims = json.dumps({"transaction": transaction, "operation": "approve"})
     return jws.serialize_compact({"alg": "ES256", "typ": typ, "kid": "receipt-1"}, claims, key)
 
 
-def body(compact=None):
+def body(compact: str | None = None):
     data = {"transaction": {"id": "txn_1"}, "receipt": compact}
     return json.dumps({"type": "transaction.confirmed", "sequence": 1, "data": data})
 
 
-def sealed(text, name="msg_1", secret=SECRET, at=None):
+def sealed(text: str, name: str = "msg_1", secret: str = SECRET, at: datetime | None = None):
     at = at or datetime.now(UTC)
     return {
         "webhook-id": name,
@@ -42,7 +44,7 @@ def sealed(text, name="msg_1", secret=SECRET, at=None):
     }
 
 
-def post(receiver, text, headers, **how):
+def post(receiver: CallbackReceiver, text: str, headers: dict[str, str], **how: Any):
     return httpx2.post(receiver.url, content=text.encode(), headers=headers, **how).status_code
 
 
@@ -52,7 +54,7 @@ def receiver():
         yield running
 
 
-def test_a_sealed_callback_is_kept_with_the_claims_of_its_receipt(receiver):
+def test_a_sealed_callback_is_kept_with_the_claims_of_its_receipt(receiver: CallbackReceiver):
     text = body(receipt())
     assert post(receiver, text, sealed(text)) == 204
     (callback,) = receiver.wait_for("transaction.confirmed", transaction="txn_1")
@@ -61,13 +63,13 @@ def test_a_sealed_callback_is_kept_with_the_claims_of_its_receipt(receiver):
     assert receiver.of("txn_1") == [callback]
 
 
-def test_a_callback_without_receipt_is_kept(receiver):
+def test_a_callback_without_receipt_is_kept(receiver: CallbackReceiver):
     assert post(receiver, body(), sealed(body())) == 204
     assert receiver.received[0].receipt is None
 
 
 WRONG = {
-    "no header": lambda text: {},
+    "no header": lambda _: {},
     "another secret": lambda text: sealed(text, secret=OTHER),
     "another body": lambda text: sealed(text + " "),
     "another id": lambda text: sealed(text) | {"webhook-id": "msg_2"},
@@ -82,14 +84,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
-def test_a_wrong_seal_is_refused(receiver, headers):
+def test_a_wrong_seal_is_refused(receiver: CallbackReceiver, headers: Callable[[str], dict[str, str]]):
     assert post(receiver, body(), headers(body())) == 400
     assert not receiver.received
     assert receiver.arrivals[0].reason
 
 
 @pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
-def test_a_wrong_seal_is_refused_by_another_clock_too(headers):
+def test_a_wrong_seal_is_refused_by_another_clock_too(headers: Callable[[str], dict[str, str]]):
     with CallbackReceiver(secrets=[SECRET], clock=lambda: datetime.now(UTC)) as receiver:
         assert post(receiver, body(), headers(body())) == 400
 
@@ -101,7 +103,7 @@ def test_the_age_of_a_seal_is_judged_by_the_given_clock():
         assert post(receiver, body(), sealed(body(), at=datetime.now(UTC))) == 400
 
 
-def test_two_seals_and_two_secrets_serve_a_rotation(receiver):
+def test_two_seals_and_two_secrets_serve_a_rotation(receiver: CallbackReceiver):
     headers = sealed(body())
     headers["webhook-signature"] = "v1,AAAA " + headers["webhook-signature"]
     assert post(receiver, body(), headers) == 204
@@ -109,14 +111,14 @@ def test_two_seals_and_two_secrets_serve_a_rotation(receiver):
     assert post(receiver, body(), sealed(body(), "msg_2", secret=OTHER)) == 204
 
 
-def test_a_repeat_is_answered_and_kept_once(receiver):
+def test_a_repeat_is_answered_and_kept_once(receiver: CallbackReceiver):
     for _ in range(3):
         assert post(receiver, body(), sealed(body())) == 204
     assert len(receiver.received) == 1
     assert len(receiver.arrivals) == 3
 
 
-def test_a_failing_receiver_keeps_nothing_until_it_recovers(receiver):
+def test_a_failing_receiver_keeps_nothing_until_it_recovers(receiver: CallbackReceiver):
     receiver.fail(503, times=2)
     assert [post(receiver, body(), sealed(body())) for _ in range(3)] == [503, 503, 204]
     assert len(receiver.received) == 1
@@ -126,7 +128,7 @@ def test_a_failing_receiver_keeps_nothing_until_it_recovers(receiver):
     assert post(receiver, body(), sealed(body(), "msg_2")) == 204
 
 
-def test_a_slow_receiver_keeps_what_the_sender_gave_up_on(receiver):
+def test_a_slow_receiver_keeps_what_the_sender_gave_up_on(receiver: CallbackReceiver):
     receiver.be_slow(0.5, times=1)
     with pytest.raises(httpx2.ReadTimeout):
         post(receiver, body(), sealed(body()), timeout=0.1)
@@ -148,7 +150,7 @@ WRONG_RECEIPTS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_RECEIPTS.values(), ids=WRONG_RECEIPTS)
-def test_a_wrong_receipt_is_refused_under_a_right_seal(receiver, wrong):
+def test_a_wrong_receipt_is_refused_under_a_right_seal(receiver: CallbackReceiver, wrong: Callable[[], str]):
     text = body(wrong())
     assert post(receiver, text, sealed(text)) == 400
 
@@ -159,7 +161,7 @@ def test_a_receipt_without_signature_is_refused():
         verify_receipt(f"{part}.e30.", jwks())
 
 
-def test_waiting_in_vain_says_why(receiver):
+def test_waiting_in_vain_says_why(receiver: CallbackReceiver):
     post(receiver, body(), {})
     with pytest.raises(TimeoutError, match="no secret"):
         receiver.wait_for(seconds=0.01)

@@ -1,18 +1,22 @@
-"""The phone believes only proved answers, over TLS to the pinned authority, and signs what it shows."""
+"""The phone believes only proved answers, signs what it shows, and loses no keys."""
 
 import hashlib
-import ssl
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
-import trustme
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_keys import PhoneStore, StoreDamaged
-from tests.counterparts.phone_line import NetworkFailure, NotRecognised, PhoneError, Refused, spki_digest
+from tests.counterparts.phone_line import (
+    NetworkFailure,
+    NotRecognised,
+    PhoneError,
+    Refused,
+)
 from tests.counterparts.phone_requests import REMOVED
 from tests.counterparts.phone_tlv import b64, unb64
 from tests.counterparts.phone_wire import Operation, answer_proof, mac
@@ -21,7 +25,9 @@ from tests.counterparts.stand_in_gateway import (
     KAUTH,
     KHMAC,
     SECRET,
+    Spoil,
     StandInGateway,
+    as_sent,
     flipped,
     package_tlv,
     policy_tlv,
@@ -37,16 +43,16 @@ def gateway():
 
 
 @pytest.fixture
-def phone(gateway):
+def phone(gateway: StandInGateway):
     with Phone.enrol(package_tlv(gateway.url), activation_code=SECRET) as enrolled:
         yield enrolled
 
 
-def last_body(gateway):
+def last_body(gateway: StandInGateway):
     return gateway.requests[-1]["body"]
 
 
-def test_registration_proves_all_three_keys(gateway, phone):
+def test_registration_proves_all_three_keys(gateway: StandInGateway, phone: Phone):
     phone.register()
     body = last_body(gateway)
     spki = unb64(body["kpublic"])
@@ -62,13 +68,13 @@ def test_registration_proves_all_three_keys(gateway, phone):
     assert phone.account.package_digest is None
 
 
-def test_a_phone_not_bound_to_its_device_has_an_empty_fingerprint(gateway):
+def test_a_phone_not_bound_to_its_device_has_an_empty_fingerprint(gateway: StandInGateway):
     with Phone.enrol(package_tlv(gateway.url, policy=policy_tlv(flags=0)), secret=SECRET) as phone:
         phone.register()
     assert last_body(gateway)["fingerprint"] == ""
 
 
-def test_the_phone_signs_the_content_it_fetched_in_parts(gateway, phone):
+def test_the_phone_signs_the_content_it_fetched_in_parts(gateway: StandInGateway, phone: Phone):
     phone.register()
     shown = phone.show("txn_1")
     assert shown.content == CONTENT
@@ -80,19 +86,19 @@ def test_the_phone_signs_the_content_it_fetched_in_parts(gateway, phone):
     assert len(phone.short_code(shown)) == 8
 
 
-def test_a_decline_is_another_message(gateway, phone):
+def test_a_decline_is_another_message(gateway: StandInGateway, phone: Phone):
     shown = phone.show("txn_1")
     approving = phone.confirmation_body(shown, Operation.APPROVE)
     declining = phone.confirmation_body(shown, Operation.DECLINE)
     assert approving["code"] != declining["code"]
 
 
-def test_without_a_registered_key_there_is_no_signature(gateway, phone):
+def test_without_a_registered_key_there_is_no_signature(gateway: StandInGateway, phone: Phone):
     phone.approve(phone.show("txn_1"))
     assert "signature" not in last_body(gateway)
 
 
-def test_content_other_than_announced_is_not_shown(gateway, phone):
+def test_content_other_than_announced_is_not_shown(gateway: StandInGateway, phone: Phone):
     announced = gateway.transaction()
     gateway.transaction = lambda: announced
     gateway.content = CONTENT.replace(b"120", b"920")
@@ -111,7 +117,9 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
-def test_an_answer_without_a_valid_proof_is_a_network_failure(gateway, phone, spoil):
+def test_an_answer_without_a_valid_proof_is_a_network_failure(
+    gateway: StandInGateway, phone: Phone, spoil: Spoil
+):
     gateway.spoil = spoil
     for act in (phone.pending, phone.register, lambda: phone.show("txn_1")):
         with pytest.raises(NetworkFailure):
@@ -119,7 +127,7 @@ def test_an_answer_without_a_valid_proof_is_a_network_failure(gateway, phone, sp
     assert not phone.account.registered
 
 
-def test_the_proof_of_another_answer_is_a_network_failure(gateway, phone):
+def test_the_proof_of_another_answer_is_a_network_failure(gateway: StandInGateway, phone: Phone):
     kept = []
     gateway.spoil = lambda proofs: kept.extend(proofs) or [kept[0]]
     phone.pending()
@@ -128,7 +136,7 @@ def test_the_proof_of_another_answer_is_a_network_failure(gateway, phone):
 
 
 @pytest.mark.parametrize("part", ["status", "content_type", "body"])
-def test_a_proof_covers_every_part_of_the_answer(gateway, phone, part):
+def test_a_proof_covers_every_part_of_the_answer(gateway: StandInGateway, phone: Phone, part: str):
     request = phone.envelope("transactions.pending", {})
     parts = {"status": 200, "content_type": b"application/json", "body": b"{}"}
     parts[part] = {"status": 201, "content_type": b"application/xml", "body": b"{ }"}[part]
@@ -138,30 +146,30 @@ def test_a_proof_covers_every_part_of_the_answer(gateway, phone, part):
     assert not phone.send("transactions.pending", request).proved_under(KAUTH)
 
 
-def test_a_proved_refusal_carries_its_code(gateway, phone):
+def test_a_proved_refusal_carries_its_code(gateway: StandInGateway, phone: Phone):
     gateway.refusal = (409, "transaction_settled")
     with pytest.raises(Refused) as raised:
         phone.pending()
     assert (raised.value.status, raised.value.code) == (409, "transaction_settled")
 
 
-def test_an_unproved_refusal_is_a_network_failure(gateway, phone):
+def test_an_unproved_refusal_is_a_network_failure(gateway: StandInGateway, phone: Phone):
     gateway.refusal = (409, "transaction_settled")
     gateway.spoil = lambda _: []
     with pytest.raises(NetworkFailure):
         phone.pending()
 
 
-def test_a_gateway_out_of_reach_is_a_network_failure(phone):
+def test_a_gateway_out_of_reach_is_a_network_failure(phone: Phone):
     phone.line.base = "http://127.0.0.1:9"
     with pytest.raises(NetworkFailure):
         phone.pending()
 
 
-def test_tests_can_alter_every_part_of_a_request(gateway, phone):
-    phone.request("transactions.get", {"x": 1}, keyset="ks_2", nonce=REMOVED, extra=True)
+def test_tests_can_alter_every_part_of_a_request(gateway: StandInGateway, phone: Phone):
+    phone.request("transactions.get", {"x": 1}, time="then", nonce=REMOVED, extra=True)
     envelope = gateway.requests[-1]
-    assert envelope["keyset"] == "ks_2"
+    assert envelope["time"] == "then"
     assert envelope["extra"] is True
     assert "nonce" not in envelope
     raw = phone.envelope("transactions.get", {})
@@ -170,7 +178,7 @@ def test_tests_can_alter_every_part_of_a_request(gateway, phone):
     assert gateway.raw[-1] == raw
 
 
-def stored(gateway, directory, **more):
+def stored(gateway: StandInGateway, directory: Path, **more: Any) -> PhoneStore:
     store = PhoneStore(directory / "phone")
     phone = Phone.enrol(
         package_tlv(gateway.url, **more),
@@ -184,7 +192,7 @@ def stored(gateway, directory, **more):
     return store
 
 
-def test_a_wrong_password_is_found_out_by_the_gateway_alone(gateway, tmp_path):
+def test_a_wrong_password_is_found_out_by_the_gateway_alone(gateway: StandInGateway, tmp_path: Path):
     store = stored(gateway, tmp_path)
     with Phone.open(store, "correct horse") as right:
         assert right.pending()
@@ -192,7 +200,7 @@ def test_a_wrong_password_is_found_out_by_the_gateway_alone(gateway, tmp_path):
         wrong.pending()
 
 
-def test_registration_can_be_repeated_after_a_lost_answer(gateway, tmp_path):
+def test_registration_can_be_repeated_after_a_lost_answer(gateway: StandInGateway, tmp_path: Path):
     store = PhoneStore(tmp_path / "phone")
     gateway.spoil = lambda _: []
     with Phone.enrol(
@@ -211,7 +219,7 @@ def test_registration_can_be_repeated_after_a_lost_answer(gateway, tmp_path):
         assert phone.account.registered
 
 
-def test_registering_does_not_encrypt_the_keys_a_second_time(gateway, tmp_path):
+def test_registering_does_not_encrypt_the_keys_a_second_time(gateway: StandInGateway, tmp_path: Path):
     store = PhoneStore(tmp_path / "phone")
     with Phone.enrol(
         package_tlv(gateway.url), secret=SECRET, store=store, password="secret!", iterations=ITERATIONS
@@ -221,7 +229,72 @@ def test_registering_does_not_encrypt_the_keys_a_second_time(gateway, tmp_path):
     assert store.load("account")[1] == before
 
 
-def test_a_weak_password_is_refused_and_nothing_is_stored(gateway, tmp_path):
+def actions(gateway: StandInGateway) -> list[tuple[str, str]]:
+    return [(request["keyset"], request["action"]) for request in gateway.requests]
+
+
+def test_a_renewal_replaces_keys_and_account(gateway: StandInGateway, tmp_path: Path):
+    store = stored(gateway, tmp_path)
+    with Phone.open(store, "correct horse") as phone:
+        before = phone.account
+        phone.renew("correct horse", iterations=ITERATIONS)
+        assert phone.pending()
+        assert phone.account.fingerprint == before.fingerprint
+    assert actions(gateway)[1:] == [
+        ("ks_1", "keys.renew"),
+        ("ks_2", "keys.register"),
+        ("ks_2", "transactions.pending"),
+    ]
+    assert not store.exists("next")
+    with Phone.open(store, "correct horse") as phone:
+        assert phone.account.keyset == "ks_2"
+        assert phone.account.registered
+        assert phone.pending()
+
+
+def interrupted(gateway: StandInGateway, directory: Path) -> PhoneStore:
+    """A store whose renewal has lost its last answer."""
+    store = stored(gateway, directory)
+    with Phone.open(store, "correct horse") as phone:
+        gateway.spoil = lambda proofs: [] if gateway.requests[-1]["keyset"] == "ks_2" else proofs
+        with pytest.raises(NetworkFailure):
+            phone.renew("correct horse", iterations=ITERATIONS)
+        assert phone.account.keyset == "ks_1"
+        assert phone.pending()
+    gateway.spoil = as_sent
+    return store
+
+
+def test_an_interrupted_renewal_keeps_the_old_keys_and_can_be_finished(
+    gateway: StandInGateway, tmp_path: Path
+):
+    store = interrupted(gateway, tmp_path)
+    with Phone.open(store, "correct horse") as phone:
+        del gateway.keys["ks_1"]
+        assert phone.resume_renewal("correct horse")
+        assert phone.pending()
+        assert not phone.resume_renewal("correct horse")
+
+
+def test_a_wrong_password_gives_up_neither_old_nor_new_keys(gateway: StandInGateway, tmp_path: Path):
+    store = interrupted(gateway, tmp_path)
+    with Phone.open(store, "battery staple") as phone, pytest.raises(NotRecognised):
+        phone.resume_renewal("battery staple")
+    assert store.exists("next")
+
+
+def test_new_keys_that_have_lapsed_are_given_up_while_the_old_ones_serve(
+    gateway: StandInGateway, tmp_path: Path
+):
+    store = interrupted(gateway, tmp_path)
+    del gateway.keys["ks_2"]
+    with Phone.open(store, "correct horse") as phone:
+        assert not phone.resume_renewal("correct horse")
+        assert phone.pending()
+    assert not store.exists("next")
+
+
+def test_a_weak_password_is_refused_and_nothing_is_stored(gateway: StandInGateway, tmp_path: Path):
     store = PhoneStore(tmp_path / "phone")
     for password in ("12345", None):
         with pytest.raises(PhoneError):
@@ -231,94 +304,6 @@ def test_a_weak_password_is_refused_and_nothing_is_stored(gateway, tmp_path):
         Phone.open(store, "12345")
 
 
-def test_an_expired_package_is_refused(gateway):
+def test_an_expired_package_is_refused(gateway: StandInGateway):
     with pytest.raises(PhoneError):
         Phone.enrol(package_tlv(gateway.url, valid=timedelta(seconds=-1)), secret=SECRET)
-
-
-@pytest.mark.parametrize("url", ["http://gateway.example", "ftp://127.0.0.1", "gateway.example"])
-def test_without_tls_the_phone_talks_to_this_machine_only(url):
-    with pytest.raises(PhoneError):
-        Phone.enrol(package_tlv(url), secret=SECRET)
-
-
-def test_a_pin_forbids_plain_http():
-    with pytest.raises(PhoneError):
-        Phone.enrol(package_tlv("http://127.0.0.1:1", pin=bytes(32)), secret=SECRET)
-
-
-@pytest.fixture(scope="module")
-def authorities():
-    return [trustme.CA(), trustme.CA()]
-
-
-def pin_of(authority):
-    return spki_digest(ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode()))
-
-
-@pytest.fixture
-def tls_gateway(authorities):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authorities[0].issue_cert("localhost").configure_cert(context)
-    with StandInGateway(tls=context, host="localhost") as running:
-        yield running
-
-
-def over_tls(gateway, *trusted, pin=None, clock=None):
-    pem = "".join(authority.cert_pem.bytes().decode() for authority in trusted)
-    more = {} if clock is None else {"clock": clock}
-    return Phone.enrol(package_tlv(gateway.url, pin=pin), secret=SECRET, ca_pem=pem, **more)
-
-
-def test_the_phone_accepts_the_authority_it_was_given(tls_gateway, authorities):
-    with over_tls(tls_gateway, authorities[0]) as phone:
-        assert phone.pending()
-
-
-def test_the_phone_accepts_the_pinned_authority(tls_gateway, authorities):
-    with over_tls(tls_gateway, *authorities, pin=pin_of(authorities[0])) as phone:
-        assert phone.pending()
-
-
-def test_a_trusted_authority_other_than_the_pinned_one_is_refused(tls_gateway, authorities):
-    with over_tls(tls_gateway, *authorities, pin=pin_of(authorities[1])) as phone:
-        with pytest.raises(NetworkFailure):
-            phone.pending()
-    assert not tls_gateway.raw
-
-
-def test_a_pin_that_no_known_authority_has_is_refused(tls_gateway, authorities):
-    with pytest.raises(NetworkFailure):
-        over_tls(tls_gateway, authorities[0], pin=bytes(32))
-
-
-def test_an_unknown_authority_is_refused(tls_gateway, authorities):
-    with over_tls(tls_gateway, authorities[1]) as phone, pytest.raises(NetworkFailure):
-        phone.pending()
-
-
-def slow_clock(hours):
-    return lambda: datetime.now(UTC) - timedelta(hours=hours)
-
-
-def test_the_phone_follows_the_date_of_a_tls_answer(tls_gateway, authorities):
-    with over_tls(tls_gateway, authorities[0], clock=slow_clock(5)) as phone:
-        tls_gateway.refuse_authcodes = 1
-        assert phone.pending()
-        assert abs(phone.now() - datetime.now(UTC)) < timedelta(seconds=10)
-
-
-def test_the_phone_follows_no_date_further_than_a_day(tls_gateway, authorities):
-    with over_tls(tls_gateway, authorities[0], clock=slow_clock(25)) as phone:
-        tls_gateway.refuse_authcodes = 1
-        with pytest.raises(NotRecognised):
-            phone.pending()
-        assert phone.offset == timedelta(0)
-
-
-def test_the_phone_follows_no_date_without_tls(gateway, phone):
-    gateway.date = format_datetime(datetime.now(UTC) + timedelta(hours=5), usegmt=True)
-    gateway.refuse_authcodes = 1
-    with pytest.raises(NotRecognised):
-        phone.pending()
-    assert phone.offset == timedelta(0)

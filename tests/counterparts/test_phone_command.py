@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,25 +22,25 @@ def gateway():
         yield running
 
 
-def run(store, *arguments, lines=(PASSWORD,)):
+def run(store: Path, *arguments: str | Path, lines: Sequence[str] = (PASSWORD,)):
     command = [SCRIPT, *arguments, "--store", store, "--secrets-from-stdin"]
     text = "".join(f"{line}\n" for line in lines)
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 
-def enrolled(gateway, store):
+def enrolled(gateway: StandInGateway, store: Path):
     text = "PC1:" + base45_encode(package_tlv(gateway.url))
     return run(store, "enrol", "--qr-text", "-", lines=(text, SECRET, PASSWORD))
 
 
-def picture(path, text):
+def picture(path: Path, text: str):
     out = io.BytesIO()
     segno.make(text, error="m").save(out, kind=path.suffix[1:], scale=4)
     path.write_bytes(out.getvalue())
     return path
 
 
-def test_a_day_with_the_phone(gateway, tmp_path):
+def test_a_day_with_the_phone(gateway: StandInGateway, tmp_path: Path):
     store = tmp_path / "phone"
     done = enrolled(gateway, store)
     assert (done.returncode, done.stderr) == (0, "")
@@ -58,14 +59,14 @@ def test_a_day_with_the_phone(gateway, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
-def test_enrolment_from_a_picture_that_carries_its_secret(gateway, tmp_path, kind):
+def test_enrolment_from_a_picture_that_carries_its_secret(gateway: StandInGateway, tmp_path: Path, kind: str):
     text = "PC1:" + base45_encode(package_tlv(gateway.url, carry=True))
     image = picture(tmp_path / f"qr.{kind}", text)
     done = run(tmp_path / "phone", "enrol", "--qr-image", image)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_wrong_password_is_named_in_plain_words(gateway, tmp_path):
+def test_a_wrong_password_is_named_in_plain_words(gateway: StandInGateway, tmp_path: Path):
     enrolled(gateway, tmp_path / "phone")
     done = run(tmp_path / "phone", "approve", "txn_1", lines=("battery staple",))
     assert done.returncode == 1
@@ -74,7 +75,7 @@ def test_a_wrong_password_is_named_in_plain_words(gateway, tmp_path):
     assert gateway.requests[-1]["action"] == "keys.register"
 
 
-def test_a_short_code_for_a_picture_needs_no_gateway(gateway, tmp_path):
+def test_a_short_code_for_a_picture_needs_no_gateway(gateway: StandInGateway, tmp_path: Path):
     enrolled(gateway, tmp_path / "phone")
     seen = len(gateway.raw)
     parts = [b"\x01", b"app_1", b"user-1", b"txn_1", b"Payment", b"text/plain", b"Pay 5", b"\x06"]
@@ -87,7 +88,7 @@ def test_a_short_code_for_a_picture_needs_no_gateway(gateway, tmp_path):
     assert len(gateway.raw) == seen
 
 
-def test_a_wrong_activation_code_leaves_nothing_behind(gateway, tmp_path):
+def test_a_wrong_activation_code_leaves_nothing_behind(gateway: StandInGateway, tmp_path: Path):
     text = "PC1:" + base45_encode(package_tlv(gateway.url))
     done = run(tmp_path / "phone", "enrol", "--qr-text", "-", lines=(text, "AAAA", PASSWORD))
     assert done.returncode == 1
@@ -95,20 +96,20 @@ def test_a_wrong_activation_code_leaves_nothing_behind(gateway, tmp_path):
     assert not list((tmp_path).glob("phone/*.box"))
 
 
-def test_a_second_enrolment_does_not_replace_the_first(gateway, tmp_path):
+def test_a_second_enrolment_does_not_replace_the_first(gateway: StandInGateway, tmp_path: Path):
     enrolled(gateway, tmp_path / "phone")
     done = enrolled(gateway, tmp_path / "phone")
     assert done.returncode == 1
     assert "already" in done.stderr
 
 
-def test_the_text_of_a_qr_code_is_no_argument(tmp_path):
+def test_the_text_of_a_qr_code_is_no_argument(tmp_path: Path):
     done = run(tmp_path / "phone", "enrol", "--qr-text", "PC1:SECRET")
     assert done.returncode == 1
     assert "SECRET" not in done.stderr + done.stdout
 
 
-def test_a_missing_line_of_standard_input_is_named(gateway, tmp_path):
+def test_a_missing_line_of_standard_input_is_named(gateway: StandInGateway, tmp_path: Path):
     enrolled(gateway, tmp_path / "phone")
     done = run(tmp_path / "phone", "list", lines=())
     assert done.returncode == 1

@@ -52,7 +52,7 @@ def test_every_wrong_password_gives_other_keys_that_work_as_well():
 
 
 @pytest.mark.parametrize("number", [0, 1, CURVE_ORDER - 2, CURVE_ORDER - 1, CURVE_ORDER, 2**256 - 1])
-def test_any_32_bytes_are_a_private_key(number):
+def test_any_32_bytes_are_a_private_key(number: int):
     scalar = Keys(bytes(32), bytes(32), number.to_bytes(32, "big")).private_key.private_numbers()
     assert 1 <= scalar.private_value < CURVE_ORDER
 
@@ -106,7 +106,8 @@ def test_the_inner_cipher_is_plain_counter_mode_under_pbkdf2():
         "keys": "A" * 128,
     }
     keys = unlock(LockedKeys.from_json(record), "password")
-    # openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt pass:password -kdfopt hexsalt:00... -kdfopt iter:1 PBKDF2
+    # openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt pass:password -kdfopt hexsalt:00...
+    #   -kdfopt iter:1 PBKDF2
     # openssl enc -aes-256-ctr -K <that> -iv 00...  over zero bytes
     assert keys.khmac.hex() == "40af6e1dd3187588d991906a9a54f7c260586e1166bb49fb3bcbf85591a0ac81"
 
@@ -123,14 +124,14 @@ def saved(directory: Path) -> tuple[PhoneStore, Keys]:
     return store, keys
 
 
-def test_the_store_gives_back_what_it_took(tmp_path):
+def test_the_store_gives_back_what_it_took(tmp_path: Path):
     store, keys = saved(tmp_path)
     account, locked = store.load("account")
     assert account == {"user": "user-1"}
     assert unlock(locked, "correct horse") == keys
 
 
-def test_every_file_of_the_store_is_for_its_owner_only(tmp_path):
+def test_every_file_of_the_store_is_for_its_owner_only(tmp_path: Path):
     store, _ = saved(tmp_path)
     assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
     names = {file.name for file in store.directory.iterdir()}
@@ -138,7 +139,7 @@ def test_every_file_of_the_store_is_for_its_owner_only(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in store.directory.iterdir()} == {0o600}
 
 
-def test_what_lies_under_the_device_key_holds_nothing_derived_from_the_keys(tmp_path):
+def test_what_lies_under_the_device_key_holds_nothing_derived_from_the_keys(tmp_path: Path):
     store, keys = saved(tmp_path)
     box = (store.directory / "account.box").read_bytes()
     device_key = (store.directory / "device.key").read_bytes()
@@ -148,14 +149,14 @@ def test_what_lies_under_the_device_key_holds_nothing_derived_from_the_keys(tmp_
     assert x.hex() not in plain.decode()
 
 
-def test_the_box_alone_is_of_no_use(tmp_path):
+def test_the_box_alone_is_of_no_use(tmp_path: Path):
     store, _ = saved(tmp_path)
     (store.directory / "device.key").write_bytes(bytes(32))
     with pytest.raises(StoreDamaged):
         store.load("account")
 
 
-def test_a_changed_or_exchanged_box_is_refused(tmp_path):
+def test_a_changed_or_exchanged_box_is_refused(tmp_path: Path):
     store, _ = saved(tmp_path)
     path = store.directory / "account.box"
     (store.directory / "next.box").write_bytes(path.read_bytes())
@@ -167,7 +168,7 @@ def test_a_changed_or_exchanged_box_is_refused(tmp_path):
         store.load("account")
 
 
-def test_saving_again_draws_a_new_nonce(tmp_path):
+def test_saving_again_draws_a_new_nonce(tmp_path: Path):
     store, _ = saved(tmp_path)
     boxes = []
     for _ in range(3):

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import pytest
 import segno
@@ -18,7 +19,7 @@ LOOKS = [
 ]
 
 
-def picture(kind, **look):
+def picture(kind: str, **look: Any):
     out = io.BytesIO()
     segno.make(TEXT, error="m").save(out, kind=kind, **look)
     return out.getvalue()
@@ -26,13 +27,13 @@ def picture(kind, **look):
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("kind", ["png", "svg"])
-def test_pictures_of_segno_are_read(kind, look):
+def test_pictures_of_segno_are_read(kind: str, look: Any):
     assert read_qr(picture(kind, **look)) == TEXT
 
 
 @pytest.mark.parametrize("filtered", range(5))
 @pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_pictures_of_every_filter_and_colour_are_read(filtered, kind, channels):
+def test_pictures_of_every_filter_and_colour_are_read(filtered: int, kind: int, channels: int):
     rows = [
         b"".join((b"\x00" if dark else b"\xff") * channels for dark in row)
         for row in segno.make(TEXT, error="m").matrix_iter(scale=2, border=4)
@@ -46,11 +47,11 @@ def test_pictures_of_every_filter_and_colour_are_read(filtered, kind, channels):
     assert read_qr(b"\x89PNG\r\n\x1a\n" + chunks) == TEXT
 
 
-def chunk(name, data):
+def chunk(name: bytes, data: bytes):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def filter_line(kind, row, above, step):
+def filter_line(kind: int, row: bytes, above: bytes, step: int):
     # PNG specification, section 9.2, from the encoder's side.
     out = bytearray()
     for index, value in enumerate(row):
@@ -58,9 +59,9 @@ def filter_line(kind, row, above, step):
         up = above[index]
         corner = above[index - step] if index >= step else 0
         guess = left + up - corner
-        nearest = sorted(
+        nearest = min(
             [(abs(guess - left), 0, left), (abs(guess - up), 1, up), (abs(guess - corner), 2, corner)]
-        )[0][2]
+        )[2]
         out.append((value - (0, left, up, (left + up) // 2, nearest)[kind]) & 0xFF)
     return bytes(out)
 
