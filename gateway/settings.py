@@ -39,7 +39,9 @@ class Settings(BaseSettings):
         "&pin-source=file:/path/pin`.",
     )
     token_sessions: int = Field(8, ge=1, le=1000, description="PKCS#11 sessions of a process.")
-    issuer: str = Field("Countersign", min_length=1, max_length=64, description="Name shown to users on their phones.")
+    issuer: str = Field(
+        "Countersign", min_length=1, max_length=64, description="Name shown to users on their phones."
+    )
     client_url: str = Field(
         "https://127.0.0.1:8444", max_length=200, description="Address of the client door as phones reach it."
     )
@@ -50,7 +52,9 @@ class Settings(BaseSettings):
     )
     application_bind: str = Field("127.0.0.1:8443", description="Address the application door listens on.")
     client_bind: str = Field("127.0.0.1:8444", description="Address the client door listens on.")
-    tls_certificate_file: Path | None = Field(None, description="PEM chain of both doors; empty: no TLS, loopback only.")
+    tls_certificate_file: Path | None = Field(
+        None, description="PEM chain of both doors; empty: no TLS, loopback only."
+    )
     tls_key_file: Path | None = Field(None, description="PEM key that belongs to the chain.")
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses whose `X-Forwarded-For` is believed (the DMZ proxy)."
@@ -66,7 +70,9 @@ class Settings(BaseSettings):
         False, description="Allow callbacks to loopback and private addresses (for trying out)."
     )
     callback_seconds_most: int = Field(10, ge=1, le=120, description="Seconds a callback may take.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level of log lines."
+    )
 
     @field_validator("client_url")
     @classmethod
@@ -106,7 +112,9 @@ def load_settings() -> Settings:
         SettingsError: an unknown name with the prefix, or a value out of bounds.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    unknown = sorted(
+        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
     if unknown:
         raise SettingsError(
             f"Unknown setting {', '.join(unknown)}. Correct or remove it; `countersign check` lists the names."

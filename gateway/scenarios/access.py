@@ -64,9 +64,7 @@ def make_credential(ctx: Context, application_id: str, scopes: Iterable[str]) ->
         raise ValueError(f"unknown scope {', '.join(sorted(unknown))}")
     now = ctx.clock.now()
     credential_id, secret = new_id("key", now), secrets.token_urlsafe(32)
-    digest = ctx.device.mac(
-        ctx.keys.credential, _digest_input(credential_id, application_id, chosen, secret)
-    )
+    digest = ctx.device.mac(ctx.keys.credential, _digest_input(credential_id, application_id, chosen, secret))
     credential = Credential(
         id=credential_id,
         application_id=application_id,
@@ -102,7 +100,9 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
     right = hmac.compare_digest(mac, credential.digest if credential else _NO_DIGEST)
     if credential is None or application is None or not right or credential.revoked_at is not None:
         reason = "revoked API key" if credential and credential.revoked_at else "wrong API key"
-        await ctx.unit(_record_refusal, ctx, origin, reason, credential.application_id if credential else None)
+        await ctx.unit(
+            _record_refusal, ctx, origin, reason, credential.application_id if credential else None
+        )
         raise Refusal("unauthenticated", reason)
     return Asker(application, credential.id, frozenset(credential.scopes))
 

@@ -62,7 +62,9 @@ async def add_application(
         if not applications.insert_application(connection, application):
             return False
         applications.insert_credential(connection, credential)
-        made = make_event(EventType.APPLICATION_CREATED, "created", now, COMMAND_LINE, application_id=application.id)
+        made = make_event(
+            EventType.APPLICATION_CREATED, "created", now, COMMAND_LINE, application_id=application.id
+        )
         given = make_event(
             EventType.CREDENTIAL_CREATED,
             "created",
@@ -110,7 +112,11 @@ async def rotate_webhook_secret(ctx: Context, asker: Asker, origin: Origin) -> t
     def write(connection: Connection) -> Application | None:
         applications.raise_webhook_version(connection, asker.application.id)
         event = make_event(
-            EventType.WEBHOOK_SECRET_SHOWN, "shown", ctx.clock.now(), origin, application_id=asker.application.id
+            EventType.WEBHOOK_SECRET_SHOWN,
+            "shown",
+            ctx.clock.now(),
+            origin,
+            application_id=asker.application.id,
         )
         record(connection, [event])
         return applications.find_application(connection, asker.application.id)

@@ -162,9 +162,7 @@ def _record_failure(
 ) -> None:
     subject = {} if facts is None else _subject(facts)
     lines = [
-        make_event(
-            EventType.AUTHENTICATION_FAILED, "refused", now, request.origin, reason=why, **subject
-        )
+        make_event(EventType.AUTHENTICATION_FAILED, "refused", now, request.origin, reason=why, **subject)
     ]
     if not seen.bound:
         lines.append(make_event(EventType.BINDING_BROKEN, "alarm", now, request.origin, **subject))

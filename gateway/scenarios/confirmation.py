@@ -120,9 +120,7 @@ def _prove(
     attempt_id = settling.new_attempt_id(caller.now)
     receipt = None
     if verdict.accepted:
-        receipt = proofs.make_receipt(
-            ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now
-        )
+        receipt = proofs.make_receipt(ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now)
     return _Answer(
         action=action,
         decision=decision,
@@ -137,9 +135,7 @@ def _prove(
 def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
     """Decide in one unit: replay mark, state, attempt, events, callback. Everything of it is kept, or nothing."""
     policy = caller.application.policy
-    use_request(
-        connection, caller.keyset.id, caller.authcode, caller.now, policy.request_window_seconds
-    )
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now, policy.request_window_seconds)
     _require_unchanged(connection, caller)
     if not answer.verdict.accepted:
         return _refuse(connection, caller, answer)
@@ -240,9 +236,7 @@ def _already_settled(connection: Connection, caller: Caller, answer: _Answer) ->
     )
     record(connection, [late])
     if same:
-        return _Settled(
-            {"transaction": present.id, "status": present.status, "reason": present.reason}
-        )
+        return _Settled({"transaction": present.id, "status": present.status, "reason": present.reason})
     _keep_attempt(connection, caller, answer, Outcome.LATE)
     pending = present.status is TransactionStatus.PENDING
     code = "transaction_expired" if pending else "transaction_settled"

@@ -58,7 +58,9 @@ class Context:
     door_pin: bytes | None
     content_bytes_most: int
 
-    async def unit(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def unit(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none."""
 
         def run() -> T:

@@ -99,7 +99,12 @@ async def sweep_keys(ctx: Context) -> int:
 def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str) -> None:
     loose_keys.forget_key(connection, uri)
     event = make_event(
-        EventType.KEY_DESTROYED, "destroyed", ctx.clock.now(), SYSTEM, keyset_id=keyset_id, detail={"key": uri}
+        EventType.KEY_DESTROYED,
+        "destroyed",
+        ctx.clock.now(),
+        SYSTEM,
+        keyset_id=keyset_id,
+        detail={"key": uri},
     )
     record(connection, [event])
 

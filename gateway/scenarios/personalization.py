@@ -290,7 +290,13 @@ def _write(
         loose_keys.doom_keys(connection, [seen.kauth], seen.id, plan.now)
         lines.append(
             make_event(
-                EventType.KEYSET_ENDED, "deleted", plan.now, origin, reason="replaced", keyset_id=seen.id, **ids
+                EventType.KEYSET_ENDED,
+                "deleted",
+                plan.now,
+                origin,
+                reason="replaced",
+                keyset_id=seen.id,
+                **ids,
             )
         )
     record(connection, lines)

@@ -92,7 +92,9 @@ async def read_content(ctx: Context, caller: Caller) -> bytes:
 def _read_part(connection: Connection, caller: Caller, body: Content) -> bytes:
     transaction = _open_transaction(connection, caller, body.transaction)
     if body.offset >= max(transaction.size, 1):
-        raise Refusal("malformed_request", "offset beyond the content", detail="The offset is beyond the content.")
+        raise Refusal(
+            "malformed_request", "offset beyond the content", detail="The offset is beyond the content."
+        )
     return transactions.read_content(connection, transaction.id, body.offset, body.length)
 
 
@@ -108,4 +110,6 @@ async def update_device(ctx: Context, caller: Caller) -> dict[str, Any]:
 def _update_device(connection: Connection, caller: Caller, device_id: str, body: DeviceUpdate) -> None:
     admit(connection, caller)
     push = body.push
-    keysets.change_push(connection, device_id, push.provider if push else None, push.identifier if push else None)
+    keysets.change_push(
+        connection, device_id, push.provider if push else None, push.identifier if push else None
+    )

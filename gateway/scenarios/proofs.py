@@ -32,9 +32,7 @@ def verify(
     window = timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead)
     matches = code_matches(ctx, keyset.khmac, message, shown.code)
     signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
-    return rules.judge(
-        step_in_window=shown.step in window, code_matches=matches, signature_matches=signed
-    )
+    return rules.judge(step_in_window=shown.step in window, code_matches=matches, signature_matches=signed)
 
 
 def code_matches(ctx: Context, khmac: str, message: Message, code: bytes) -> bool:

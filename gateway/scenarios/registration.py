@@ -48,7 +48,9 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
     """
     body = Register.read(caller.envelope.body)
     if caller.application.policy.bind_to_device and not body.fingerprint:
-        raise Refusal("not_allowed_by_policy", detail="The policy binds keys to a device: send its fingerprint.")
+        raise Refusal(
+            "not_allowed_by_policy", detail="The policy binds keys to a device: send its fingerprint."
+        )
     if caller.keyset.status is KeysetStatus.ACTIVE:
         return await _repeat(ctx, caller, body)
     if not hmac.compare_digest(body.package, caller.keyset.package_sha256):
@@ -116,9 +118,7 @@ def _prove(ctx: Context, caller: Caller, body: Register, kpublic: KeyRef, device
     return _Proved(bindings.bind(ctx, active, caller.user.status), None, counts=False)
 
 
-def _settle(
-    connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: KeyRef
-) -> int:
+def _settle(connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: KeyRef) -> int:
     """Make the keyset active in one unit, or count the failure and return the user's number of failures."""
     use_request(
         connection,

@@ -20,7 +20,9 @@ def new_attempt_id(now: datetime) -> str:
     return new_id("att", now)
 
 
-def subject(application_id: str, transaction: Transaction, keyset_id: str | None = None) -> dict[str, str | None]:
+def subject(
+    application_id: str, transaction: Transaction, keyset_id: str | None = None
+) -> dict[str, str | None]:
     """Return the ids an event about the transaction carries."""
     return {
         "application_id": application_id,

@@ -182,7 +182,12 @@ async def cancel_transaction(
 
 
 def _cancel(
-    connection: Connection, ctx: Context, asker: Asker, transaction_id: str, reason: str | None, origin: Origin
+    connection: Connection,
+    ctx: Context,
+    asker: Asker,
+    transaction_id: str,
+    reason: str | None,
+    origin: Origin,
 ) -> dict[str, Any]:
     _load(connection, asker, transaction_id)
     won = settling.cancel(

@@ -155,9 +155,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     reason = None if change.status is UserStatus.ACTIVE else change.reason
     if not users.change_user(connection, change.seen, status=change.status, reason=reason):
         return False
-    lines = [
-        _event(_EVENTS[change.action], change.status, change.seen, change.now, origin, change.reason)
-    ]
+    lines = [_event(_EVENTS[change.action], change.status, change.seen, change.now, origin, change.reason)]
     for seen, changed in change.rebound:
         keysets.change_keyset(connection, seen, changed)
         if changed.status is not seen.status:

@@ -55,9 +55,7 @@ def insert_delivery(connection: Connection, delivery: Delivery, now: datetime) -
     )
 
 
-def claim_deliveries(
-    connection: Connection, now: datetime, until: datetime, most: int
-) -> list[Delivery]:
+def claim_deliveries(connection: Connection, now: datetime, until: datetime, most: int) -> list[Delivery]:
     """Take due callbacks that nobody works on; of one transaction only the first that is not ended.
 
     A worker that is killed loses its claim when ``until`` has passed.

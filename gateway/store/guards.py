@@ -40,9 +40,7 @@ def remember_request(
     if fresh:
         return None
     row = connection.execute(
-        sa.select(idempotency).where(
-            idempotency.c.application_id == application_id, idempotency.c.key == key
-        )
+        sa.select(idempotency).where(idempotency.c.application_id == application_id, idempotency.c.key == key)
     ).one()
     return Remembered(request_sha256=row.request_sha256, resource=row.resource)
 

@@ -30,7 +30,9 @@ def adopt_keys(connection: Connection, uris: Sequence[str]) -> bool:
 def doom_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
     """Have objects destroyed by the next sweep."""
     for uri in uris:
-        fresh = insert_new(connection, loose_keys, uri=uri, keyset_id=keyset_id, planned_at=now, doomed_at=now)
+        fresh = insert_new(
+            connection, loose_keys, uri=uri, keyset_id=keyset_id, planned_at=now, doomed_at=now
+        )
         if not fresh:
             connection.execute(sa.update(loose_keys).where(loose_keys.c.uri == uri).values(doomed_at=now))
 

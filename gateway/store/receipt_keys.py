@@ -21,7 +21,9 @@ class ReceiptKey:
 
 def note_receipt_key(connection: Connection, version: int, now: datetime) -> None:
     """Note that the version is in use, if that is not noted yet."""
-    insert_new(connection, receipt_keys, version=version, created_at=now.replace(microsecond=0), retired_at=None)
+    insert_new(
+        connection, receipt_keys, version=version, created_at=now.replace(microsecond=0), retired_at=None
+    )
 
 
 def list_receipt_keys(connection: Connection) -> list[ReceiptKey]:

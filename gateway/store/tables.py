@@ -50,7 +50,9 @@ def _text(name: str, length: int, *, nullable: bool = False) -> sa.Column[str]:
 
 
 def _number(name: str, default: int | None = None) -> sa.Column[int]:
-    return sa.Column(name, sa.Integer, nullable=False, server_default=None if default is None else str(default))
+    return sa.Column(
+        name, sa.Integer, nullable=False, server_default=None if default is None else str(default)
+    )
 
 
 def _bytes(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
@@ -112,7 +114,8 @@ keysets = sa.Table(
 # Objects on the token that no keyset owns: not yet (planned) or no more (doomed). The sweep destroys them.
 loose_keys = sa.Table(
     "loose_keys", metadata,
-    _id("uri"), _text("keyset_id", 64), _moment("planned_at", index=True), _moment("doomed_at", nullable=True, index=True),
+    sa.Column("uri", sa.String(200), primary_key=True), _text("keyset_id", 64), _moment("planned_at", index=True),
+    _moment("doomed_at", nullable=True, index=True),
 )  # fmt: skip
 
 transactions = sa.Table(

@@ -45,7 +45,9 @@ def _open_routes(ctx: Context) -> list[Route]:
         return JSONResponse(described)
 
     async def jwks(_request: Request) -> JSONResponse:
-        return JSONResponse(await administration.receipt_key_set(ctx), headers={"cache-control": "max-age=300"})
+        return JSONResponse(
+            await administration.receipt_key_set(ctx), headers={"cache-control": "max-age=300"}
+        )
 
     return [Route("/openapi.json", openapi), Route("/.well-known/jwks.json", jwks)]
 

@@ -37,7 +37,9 @@ class IssueKeyset(Body):
     """How the new keys travel to the phone."""
 
     delivery: Literal["online", "qr", "qr_and_code"]
-    secret: str | None = Field(None, min_length=4, max_length=128, description="With `online`: the shared secret.")
+    secret: str | None = Field(
+        None, min_length=4, max_length=128, description="With `online`: the shared secret."
+    )
 
 
 class ConfirmationSettings(Body):
@@ -54,7 +56,9 @@ class CreateTransaction(Body):
     user: Id
     kind: Literal["sign", "authenticate"] = "sign"
     title: str | None = Field(None, min_length=1, max_length=256)
-    media_type: str = Field(min_length=3, max_length=127, pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(; ?[ -~]+)?$")
+    media_type: str = Field(
+        min_length=3, max_length=127, pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(; ?[ -~]+)?$"
+    )
     text: str | None = Field(None, min_length=1)
     content: Base64 | None = None
     expires_in: Seconds | None = None

@@ -33,7 +33,9 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas["$defs"],
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}
+            },
         },
         "security": [{"key": []}],
     }

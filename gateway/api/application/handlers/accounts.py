@@ -16,9 +16,7 @@ _PAGE_MOST = 200
 
 async def put_user(ctx: Context, ask: Ask) -> Reply:
     """Create a user."""
-    view, new = await user_lifecycle.create_user(
-        ctx, ask.asker.application, ask.path["user_id"], ask.origin
-    )
+    view, new = await user_lifecycle.create_user(ctx, ask.asker.application, ask.path["user_id"], ask.origin)
     return json_reply(201 if new else 200, view)
 
 

@@ -1,0 +1,138 @@
+"""How are the parts put together: from settings to a context, from a context to doors and worker."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from starlette.types import ASGIApp
+
+from gateway.api.application.door import application_door
+from gateway.api.client.door import client_door
+from gateway.api.requests import Peers
+from gateway.clock import Clock, SystemClock
+from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR, RECEIPT_VERSION, Context, HouseKeys
+from gateway.scenarios.waiting import Waiters
+from gateway.settings import Settings, SettingsError
+from gateway.store import migrate, receipt_keys
+from gateway.store.database import Database
+from gateway.worker.callbacks import Post
+from hsm.device import Device
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings; an embedded one gets its folder."""
+    if not settings.database_url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Database(settings.full_database_url(), settings.database_connections)
+
+
+def open_device(settings: Settings) -> Device:
+    """Open the token of the settings; hsm.errors.StartupError says what is wrong and how to mend it."""
+    if not settings.token_uri:
+        raise SettingsError(
+            "COUNTERSIGN_TOKEN_URI is not set. Name the token, the module and the PIN file in it."
+        )
+    return Device.open(settings.token_uri, sessions=settings.token_sessions)
+
+
+def create_house_keys(device: Device) -> list[str]:
+    """Make the gateway's own keys on the token where they are missing; return the names of the new ones."""
+    made = [name for name in HOUSE_KEYS if device.create_house_key(name)]
+    if device.create_house_pair(HOUSE_PAIR, RECEIPT_VERSION):
+        made.append(HOUSE_PAIR)
+    return made
+
+
+def find_house_keys(device: Device) -> HouseKeys:
+    """Return the gateway's own keys; hsm.errors.HouseKeyMissing names the one that is not there."""
+    return HouseKeys.find(device)
+
+
+def note_receipt_key(database: Database, clock: Clock | None = None) -> None:
+    """Note since when the receipt key is in use."""
+    with database.unit() as connection:
+        receipt_keys.note_receipt_key(connection, RECEIPT_VERSION, (clock or SystemClock()).now())
+
+
+@contextmanager
+def open_context(settings: Settings, clock: Clock | None = None) -> Iterator[Context]:
+    """Open everything a process works with, and close it again in the right order.
+
+    Raises:
+        hsm.errors.StartupError, SchemaBehind, SettingsError: cannot start; the text says how to mend it.
+    """
+    database = open_database(settings)
+    try:
+        migrate.require_current(database)
+        device = open_device(settings)
+        try:
+            device.warm()
+            with make_context(settings, database, device, clock or SystemClock()) as context:
+                yield context
+        finally:
+            device.close()
+    finally:
+        database.close()
+
+
+@contextmanager
+def make_context(settings: Settings, database: Database, device: Device, clock: Clock) -> Iterator[Context]:
+    """Put open parts together."""
+    store_threads = ThreadPoolExecutor(settings.database_connections, "store")
+    device_threads = ThreadPoolExecutor(settings.token_sessions, "device")
+    try:
+        yield Context(
+            clock=clock,
+            database=database,
+            device=device,
+            keys=find_house_keys(device),
+            waiters=Waiters(),
+            store_threads=store_threads,
+            device_threads=device_threads,
+            issuer=settings.issuer,
+            client_url=settings.client_url,
+            door_pin=door_pin(settings),
+            content_bytes_most=settings.content_bytes_most,
+        )
+    finally:
+        store_threads.shutdown()
+        device_threads.shutdown()
+
+
+def door_pin(settings: Settings) -> bytes | None:
+    """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
+    if settings.client_ca_file is None:
+        return None
+    certificate = x509.load_pem_x509_certificate(_read(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE"))
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(spki).digest()
+
+
+def _read(read: Callable[[], bytes], name: str) -> bytes:
+    try:
+        return read()
+    except OSError as error:
+        raise SettingsError(f"Cannot read the file of COUNTERSIGN_{name}: {error.strerror}.") from None
+
+
+def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
+    """Return the doors by the name of their role."""
+    peers = Peers(frozenset(filter(None, (part.strip() for part in settings.trusted_proxies.split(",")))))
+    return {
+        "application": application_door(context, peers),
+        "client": client_door(context, peers),
+    }
+
+
+def make_post(settings: Settings) -> Post:
+    """Return how callbacks are posted."""
+    cafile = None if settings.callback_ca_file is None else str(settings.callback_ca_file)
+    return Post(
+        tls=ssl.create_default_context(cafile=cafile),
+        private_addresses=settings.callback_private_addresses,
+        seconds_most=settings.callback_seconds_most,
+    )

@@ -1,0 +1,147 @@
+"""How do the doors get onto the network: hypercorn, one process or several, and an orderly stop."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from hypercorn.run import run as hypercorn_run
+
+from gateway.assembly import make_doors, make_post, open_context
+from gateway.logs import configure_logs
+from gateway.settings import Settings, SettingsError, load_settings
+from gateway.worker.loop import run_worker
+
+_log = structlog.get_logger("gateway")
+_GRACE_SECONDS = 10
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    ALL = "all"
+    APPLICATION = "application"
+    CLIENT = "client"
+
+
+def _config(settings: Settings, role: Role) -> Config:
+    bind = settings.application_bind if role is Role.APPLICATION else settings.client_bind
+    config = Config()
+    config.bind = [bind]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn")
+    config.include_server_header = False
+    config.graceful_timeout = _GRACE_SECONDS
+    config.shutdown_timeout = _GRACE_SECONDS
+    config.keep_alive_timeout = 60
+    config.h11_max_incomplete_size = 32 * 1024
+    config.alpn_protocols = ["h2", "http/1.1"]
+    if settings.tls_certificate_file is None:
+        _require_loopback(bind)
+    else:
+        config.certfile = str(settings.tls_certificate_file)
+        config.keyfile = None if settings.tls_key_file is None else str(settings.tls_key_file)
+    return config
+
+
+def _require_loopback(bind: str) -> None:
+    """Refuse to speak without TLS on anything but loopback."""
+    host = bind.rpartition(":")[0].strip("[]")
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost"
+    if not is_loopback:
+        raise SettingsError(
+            f"Without TLS a door listens on loopback only, not on {bind}. "
+            "Set COUNTERSIGN_TLS_CERTIFICATE_FILE and COUNTERSIGN_TLS_KEY_FILE."
+        )
+
+
+async def serve_all(settings: Settings) -> None:
+    """Serve both doors and run the worker in this process until it is told to stop."""
+    configs = {role: _config(settings, role) for role in (Role.APPLICATION, Role.CLIENT)}
+    stop = _stop_event()
+    with open_context(settings) as context:
+        doors = make_doors(settings, context)
+        _log.info("serving", **{f"{role}_door": config.bind[0] for role, config in configs.items()})
+
+        async def stopped() -> None:
+            await stop.wait()
+            context.waiters.close()
+
+        servers = [
+            hypercorn_serve(doors[role], config, shutdown_trigger=stopped, mode="asgi")  # type: ignore[arg-type]
+            for role, config in configs.items()
+        ]
+        await _until_first_ends(stop, *servers, run_worker(context, make_post(settings), stop))
+    _log.info("stopped")
+
+
+async def work(settings: Settings) -> None:
+    """Run the worker alone until it is told to stop."""
+    stop = _stop_event()
+    with open_context(settings) as context:
+        _log.info("working")
+        await run_worker(context, make_post(settings), stop)
+    _log.info("stopped")
+
+
+async def _until_first_ends(stop: asyncio.Event, *duties: Any) -> None:
+    """Run the duties together; when one ends or fails, whatever the reason, all are told to stop."""
+    tasks = [asyncio.ensure_future(duty) for duty in duties]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    await asyncio.gather(*tasks)
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+def serve_door(settings: Settings, role: Role) -> None:
+    """Serve one door with as many processes as the settings say; each opens token and database for itself."""
+    with open_context(settings):
+        pass  # what is wrong is said here, once, before any process is started
+    config = _config(settings, role)
+    config.workers = settings.workers
+    config.application_path = f"asgi:gateway.serving:{role}_asgi"
+    hypercorn_run(config)
+
+
+def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
+    """Return an ASGI application that opens its context at start-up, in the process that serves it."""
+    held: dict[str, Any] = {}
+
+    async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        await receive()
+        settings = load_settings()
+        configure_logs(settings.log_level)
+        with open_context(settings) as context:
+            held["door"] = make_doors(settings, context)[role]
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            context.waiters.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def door(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        else:
+            await held["door"](scope, receive, send)
+
+    return door
+
+
+application_asgi = _lazy_door(Role.APPLICATION)
+client_asgi = _lazy_door(Role.CLIENT)

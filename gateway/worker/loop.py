@@ -1,0 +1,62 @@
+"""What does the worker do, and how often: callbacks all the time, housekeeping now and then."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.refusals import Outage
+from gateway.scenarios import housekeeping
+from gateway.scenarios.context import Context
+from gateway.worker.callbacks import Post, deliver_due
+from hsm.errors import DeviceError
+
+_log = structlog.get_logger("worker")
+_CALLBACK_SECONDS = 0.5
+_EXPIRY_SECONDS = 1.0
+_SWEEP_SECONDS = 5.0
+_MARKS_SECONDS = 10.0
+_AFTER_OUTAGE_SECONDS = 3.0
+
+
+async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
+    """Run every duty until told to stop. A duty that fails is logged and tried again; the others go on."""
+
+    async def callbacks() -> int:
+        return await deliver_due(ctx, post)
+
+    async def marks() -> int:
+        await housekeeping.forget_old_marks(ctx)
+        return 0
+
+    async def expiry() -> int:
+        return await housekeeping.expire_transactions(ctx) + await housekeeping.lapse_keysets(ctx)
+
+    async def sweep() -> int:
+        return await housekeeping.sweep_keys(ctx)
+
+    await asyncio.gather(
+        _repeat("callbacks", callbacks, _CALLBACK_SECONDS, stop),
+        _repeat("expiry", expiry, _EXPIRY_SECONDS, stop),
+        _repeat("sweep", sweep, _SWEEP_SECONDS, stop),
+        _repeat("marks", marks, _MARKS_SECONDS, stop),
+    )
+
+
+async def _repeat(name: str, duty: Callable[[], Awaitable[int]], pause: float, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        wait = pause
+        try:
+            if await duty():
+                wait = 0.0  # there may be more of it
+        except (Outage, DeviceError) as error:
+            _log.warning("duty waits", duty=name, why=str(error))
+            wait = _AFTER_OUTAGE_SECONDS
+        except Exception:
+            # The boundary: a bug in one duty must not keep callbacks from going out.
+            _log.exception("duty failed", duty=name)
+            wait = _AFTER_OUTAGE_SECONDS
+        try:
+            await asyncio.wait_for(stop.wait(), wait)
+        except TimeoutError:
+            continue

@@ -1,0 +1,193 @@
+"""How do tests get a running gateway: a real process, with TLS, on a real token and a real database.
+
+The process is the command line as an operator starts it; nothing of it runs inside the test.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import sqlalchemy as sa
+import trustme
+
+from tests.counterparts.bank import Bank
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 40
+EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "keyset:activation-code")
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA of one test run, and a certificate of it for the loopback."""
+
+    ca_file: Path
+    chain_file: Path
+    key_file: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Authority":
+        """Make CA and certificate in the folder."""
+        ca = trustme.CA()
+        leaf = ca.issue_cert("127.0.0.1", "localhost")
+        made = cls(folder / "ca.pem", folder / "chain.pem", folder / "key.pem")
+        ca.cert_pem.write_to_path(made.ca_file)
+        leaf.cert_chain_pems[0].write_to_path(made.chain_file)
+        leaf.private_key_pem.write_to_path(made.key_file)
+        made.key_file.chmod(0o600)
+        return made
+
+
+@dataclass
+class Gateway:
+    """One gateway: settings, folder, and the process while it runs."""
+
+    folder: Path
+    token_uri: str
+    authority: Authority
+    database_url: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.application_port, self.client_port = free_port(), free_port()
+        self.log_file = self.folder / "gateway.log"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command of this gateway."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
+        return {
+            **kept,
+            "COUNTERSIGN_DATA_DIR": str(self.folder / "data"),
+            "COUNTERSIGN_DATABASE_URL": self.database_url,
+            "COUNTERSIGN_TOKEN_URI": self.token_uri,
+            "COUNTERSIGN_APPLICATION_BIND": f"127.0.0.1:{self.application_port}",
+            "COUNTERSIGN_CLIENT_BIND": f"127.0.0.1:{self.client_port}",
+            "COUNTERSIGN_CLIENT_URL": self.client_url,
+            "COUNTERSIGN_CLIENT_CA_FILE": str(self.authority.ca_file),
+            "COUNTERSIGN_CALLBACK_CA_FILE": str(self.authority.ca_file),
+            "COUNTERSIGN_CALLBACK_PRIVATE_ADDRESSES": "true",
+            "COUNTERSIGN_TLS_CERTIFICATE_FILE": str(self.authority.chain_file),
+            "COUNTERSIGN_TLS_KEY_FILE": str(self.authority.key_file),
+            **self.extra,
+        }
+
+    @property
+    def application_url(self) -> str:
+        """Where the bank's door is."""
+        return f"https://127.0.0.1:{self.application_port}"
+
+    @property
+    def client_url(self) -> str:
+        """Where the phone's door is."""
+        return f"https://127.0.0.1:{self.client_port}"
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the gateway to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *words],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=check,
+        )
+
+    def start(self, *words: str, wait: bool = True) -> subprocess.Popen[bytes]:
+        """Start a process of the gateway, by default everything in one, and wait until it is ready."""
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", *(words or ("serve",))],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.process = self.process if words else process
+        if wait:
+            self.wait_ready(process)
+        return process
+
+    def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the bank's door says that it is ready."""
+        deadline = time.monotonic() + START_SECONDS
+        with httpx2.Client(verify=False, trust_env=False) as http:
+            while time.monotonic() < deadline:
+                assert process.poll() is None, self.log_file.read_text()[-4000:]
+                with contextlib.suppress(httpx2.HTTPError):
+                    if http.get(f"{self.application_url}/readyz").status_code == 200:
+                        return
+                time.sleep(0.05)
+        raise TimeoutError(self.log_file.read_text()[-4000:])
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
+        """Stop the process and return its exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(how)
+        try:
+            status = self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait(10)
+        self.process = None
+        return status
+
+    def add_application(
+        self, name: str | None = None, *, callback: str | None = None, policy: dict[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Add an application with every scope and return what is shown once."""
+        words = ["application", "add", name or f"bank {secrets.token_hex(4)}", "--json"]
+        for scope in EXTRA_SCOPES:
+            words += ["--scope", scope]
+        if callback is not None:
+            words += ["--callback", callback]
+        if policy is not None:
+            policy_file = self.folder / f"policy-{secrets.token_hex(4)}.json"
+            policy_file.write_text(json.dumps(policy))
+            words += ["--policy", str(policy_file)]
+        shown: dict[str, str] = json.loads(self.run(*words).stdout)
+        return shown
+
+    def bank(self, api_key: str) -> Bank:
+        """Return a bank at this gateway."""
+        return Bank(self.application_url, api_key, ca=self.authority.ca_file)
+
+
+@contextlib.contextmanager
+def fresh_database(kind: str) -> Iterator[str]:
+    """Give the URL of an empty database: an own one on the PostgreSQL of the run, or none for SQLite."""
+    if kind == "sqlite":
+        yield ""
+        return
+    server = os.environ["COUNTERSIGN_TEST_POSTGRES_URL"]
+    name = f"test_{secrets.token_hex(8)}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        # As a string with its password, if it has one: the run's own throw-away server.
+        yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
