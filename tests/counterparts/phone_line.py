@@ -143,7 +143,7 @@ def tls_context(ca_pem: str | None, pin: bytes | None) -> ssl.SSLContext:
         return context
     pinned = [der for der in context.get_ca_certs(binary_form=True) if spki_digest(der) == pin]
     if not pinned:
-        raise NetworkFailure("no known authority has the public key that the package pins")
+        raise PhoneError("no known authority has the public key that the package pins")
     narrow = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The pinned authority may be an intermediate one: it is an anchor of its own.
     narrow.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -11,7 +11,7 @@ import secrets
 import ssl
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -49,12 +49,12 @@ def package_tlv(
     carry: bool = False,
     pin: bytes | None = None,
     policy: bytes | None = None,
-    valid: timedelta = timedelta(days=365),
+    valid_until: datetime = datetime(2040, 1, 1, tzinfo=UTC),
 ) -> bytes:
     """A package by secret; with `carry` it holds the secret as in a QR-only delivery."""
     secret = CARRIED_SECRET if carry else secret
     kek = hashlib.pbkdf2_hmac("sha256", secret.encode(), SALT, ITERATIONS, 32)
-    until = int((datetime.now(UTC) + valid).timestamp())
+    until = int(valid_until.timestamp())
     wrapping = elements([(0x80, b"\x01"), (0x81, SALT), (0x82, ITERATIONS.to_bytes(4, "big"))])
     texts = ("Example Bank", "app_1", "user-1", "ks_1", url)
     return (

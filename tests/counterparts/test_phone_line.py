@@ -97,7 +97,7 @@ def test_a_trusted_authority_other_than_the_pinned_one_is_refused(
 def test_a_pin_that_no_known_authority_has_is_refused(
     tls_gateway: StandInGateway, authorities: list[trustme.CA]
 ):
-    with pytest.raises(NetworkFailure):
+    with pytest.raises(PhoneError):
         over_tls(tls_gateway, authorities[0], pin=bytes(32))
 
 
