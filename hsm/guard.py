@@ -30,8 +30,12 @@ _OUTAGE_SECONDS = 5
 _WORTH_ANOTHER = {Fault.SESSION, Fault.STALE_HANDLE}  # another session, a fresh handle: may well succeed
 
 
-class _Superseded(Exception):  # nothing is wrong, only late
+class _Superseded(Exception):
     """The connection was replaced while the operation waited for its turn."""
+
+
+class _Outdated(Exception):
+    """Another device of this process has initialised the module again."""
 
 
 class Guard:
@@ -89,22 +93,29 @@ class Guard:
 
     def _run(self, operation: Operation[T], lock: _Lock) -> T:
         self.module.check_process()
-        self._require_running()
-        connection = self._connection
-        try:
-            return self._once(connection, operation, lock)
-        except (PKCS11Error, NotFound, _Superseded) as exc:
-            self._repair(connection, exc)
-        try:
-            return self._once(self._connection, operation, lock)
-        except (PKCS11Error, NotFound, _Superseded) as exc:
-            raise self._final(exc) from exc
+        failed_before = False
+        while True:
+            connection = self._connection
+            try:
+                return self._once(connection, operation, lock, fresh=failed_before)
+            except _Superseded:
+                continue  # nothing was tried yet
+            except (PKCS11Error, NotFound, _Outdated) as exc:
+                if failed_before:
+                    raise self._final(exc) from exc
+                self._repair(connection, exc)
+                failed_before = True
 
-    def _once(self, connection: Connection, operation: Operation[T], lock: _Lock) -> T:
+    def _once(self, connection: Connection, operation: Operation[T], lock: _Lock, *, fresh: bool) -> T:
+        self._require_running()
         with connection.pool.borrow(self.wait_seconds) as place, lock(self.wait_seconds):
             self._require_running()
-            if connection is not self._connection or not connection.is_current:
+            if connection is not self._connection:
                 raise _Superseded
+            if not connection.is_current:
+                raise _Outdated
+            if fresh:  # whatever broke one session may have broken all of them
+                connection.pool.put_aside(place)
             return operation(connection, place.session())
 
     def _repair(self, connection: Connection, exc: Exception) -> None:
@@ -116,14 +127,14 @@ class Guard:
             self.renew(connection)
             return
         self._close_broken(connection)
-        if fault not in _WORTH_ANOTHER and not isinstance(exc, _Superseded):
+        if fault not in _WORTH_ANOTHER:
             raise self._final(exc) from exc
 
     def _final(self, exc: Exception) -> DeviceError:
         fault = _fault_of(exc)
         if fault is Fault.CALLER:
             return DeviceRefused(f"the module refused the input ({_named(exc)})")
-        if isinstance(exc, _Superseded) or not self._is_alive(self._connection):
+        if not self._is_alive(self._connection):
             return _outage(exc)
         if isinstance(exc, NotFound):
             return KeyMissing(f"no such key on the token: {exc}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from pkcs11 import Attribute, Session
+from pkcs11.exceptions import PKCS11Error
 
 from hsm import templates
 from hsm.errors import DuplicateKey
@@ -69,13 +70,13 @@ def find_one(session: Session, ref: KeyRef) -> Any:
 
 
 def find_by_id(session: Session, ref: KeyRef) -> list[Any]:
-    """Return every object with this class and CKA_ID: a list, because an open search blocks its session."""
-    return list(session.get_objects(templates.by_id(ref.kind, ref.id)))
+    """Return every object with this class and CKA_ID."""
+    return _search(session, templates.by_id(ref.kind, ref.id))
 
 
 def find_all(session: Session, kind: KeyKind) -> list[Any]:
     """Return every object of one class."""
-    return list(session.get_objects(templates.all_of(kind)))
+    return _search(session, templates.all_of(kind))
 
 
 def find_labelled(session: Session, kind: KeyKind, label: str) -> KeyRef:
@@ -90,5 +91,16 @@ def find_labelled(session: Session, kind: KeyKind, label: str) -> KeyRef:
 
 def find_by_label(session: Session, kind: KeyKind, label: str) -> list[KeyRef]:
     """Return the keys of `kind` with this CKA_LABEL."""
-    found = list(session.get_objects(templates.by_label(kind, label)))
+    found = _search(session, templates.by_label(kind, label))
     return [KeyRef(kind, each[Attribute.ID]) for each in found]
+
+
+def _search(session: Session, template: templates.Template) -> list[Any]:
+    """Search to the end, here and now: an open search holds the lock of its session.
+
+    A failed one holds it as well, until it is collected; so the traceback, which keeps it, is dropped.
+    """
+    try:
+        return list(session.get_objects(template))
+    except PKCS11Error as exc:
+        raise exc.with_traceback(None) from None

@@ -73,10 +73,14 @@ class SessionPool:
             yield place
         except PKCS11Error as exc:
             if classify(exc) not in _HARMLESS:
-                self._broken += place.take_out()
+                self.put_aside(place)
             raise
         finally:
             self._idle.put(place)
+
+    def put_aside(self, place: Place) -> None:
+        """Empty a lent place, so that a new session is opened in it."""
+        self._broken += place.take_out()
 
     def close_broken(self) -> None:
         """Close what was put aside. The caller holds the lock alone."""
