@@ -25,6 +25,19 @@ def test_every_command_of_the_document_exists(document: Path) -> None:
     assert {command for command in named if not (ROOT / command).is_file()} == set()
 
 
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        reached.add(document)
+        targets = {(document.parent / link.partition("#")[0]).resolve() for link in _links(document)}
+        ahead += [target for target in targets & set(documents()) if target not in reached]
+    lost = [
+        name_of(path) for path in documents() if name_of(path).startswith("docs/") and path not in reached
+    ]
+    assert lost == []
+
+
 def _links(document: Path) -> Iterator[str]:
     for first, second in LINK.findall(FENCED.sub("", text(document))):
         link = first or second
