@@ -60,7 +60,7 @@ def migrate() -> None:
 
 @command.command()
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the settings in force and try token and database; secrets are never shown."""
     settings = load_settings()
@@ -133,7 +133,7 @@ def application_add(
         list[str] | None, typer.Option(help=f"Further scope; off by default: {', '.join(EXTRA_SCOPES)}.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="JSON file with the policy values that differ.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Add an application and show its API key and callback secret, this once."""
     settings = load_settings()

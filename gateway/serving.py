@@ -1,6 +1,7 @@
 """How do the doors get onto the network: hypercorn, one process or several, and an orderly stop."""
 
 import asyncio
+import asyncio.constants
 import ipaddress
 import logging
 import signal
@@ -19,7 +20,11 @@ from gateway.settings import Settings, SettingsError, load_settings
 from gateway.worker.loop import run_worker
 
 _log = structlog.get_logger("gateway")
-_GRACE_SECONDS = 10
+_GRACE_SECONDS = 5
+
+# How long a closed TLS connection waits for the other side to say goodbye. asyncio takes 30 s where the server
+# names no time, and hypercorn names none: an idle client would keep a stopping process alive for that long.
+asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 2.0
 
 
 class Role(StrEnum):
@@ -95,10 +100,25 @@ async def work(settings: Settings) -> None:
 
 async def _until_first_ends(stop: asyncio.Event, *duties: Any) -> None:
     """Run the duties together; when one ends or fails, whatever the reason, all are told to stop."""
+    asyncio.get_running_loop().set_exception_handler(_log_stray)
     tasks = [asyncio.ensure_future(duty) for duty in duties]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    was_told = stop.is_set()
     stop.set()
-    await asyncio.gather(*tasks)
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, BaseException) and not was_told:
+            raise ended
+        if isinstance(ended, BaseException):  # a peer that broke off while we were saying goodbye
+            _log.info("did not end cleanly", why=type(ended).__name__)
+
+
+def _log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no task was there to catch; peers that vanish in the middle of TLS are everyday life."""
+    error = context.get("exception")
+    if isinstance(error, OSError | TimeoutError):
+        _log.debug("connection broke", why=type(error).__name__)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _stop_event() -> asyncio.Event:

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         None, description="PEM CA certificates that callbacks trust instead of the system's."
     )
     callback_private_addresses: bool = Field(
-        False, description="Allow callbacks to loopback and private addresses (for trying out)."
+        default=False, description="Allow callbacks to loopback and private addresses (for trying out)."
     )
     callback_seconds_most: int = Field(10, ge=1, le=120, description="Seconds a callback may take.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -1,6 +1,7 @@
 """What is logged of a request: one line, without body, query, header or key."""
 
 import time
+from http import HTTPStatus
 
 import structlog
 
@@ -28,9 +29,9 @@ class RequestLine:
         fields = {**self._fields, "status": reply.status, "ms": took}
         if reason:
             fields["reason"] = reason
-        if reply.status == 500 and error is not None:
+        if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and error is not None:
             _log.error("request", **fields, exc_info=error)
-        elif reply.status == 503:
+        elif reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
             _log.warning("request", **fields)
         else:
             _log.info("request", **fields)

@@ -12,7 +12,7 @@ class EventType(StrEnum):
     APPLICATION_CREATED = "application.created"
     CREDENTIAL_CREATED = "credential.created"
     POLICY_CHANGED = "policy.changed"
-    WEBHOOK_SECRET_SHOWN = "webhook.secret_shown"
+    WEBHOOK_SECRET_SHOWN = "webhook.secret_shown"  # noqa: S105 - the name of an event
     USER_CREATED = "user.created"
     USER_BLOCKED = "user.blocked"
     USER_BLOCK_NEAR = "user.block_near"

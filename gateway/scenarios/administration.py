@@ -17,7 +17,7 @@ from gateway.scenarios.deliveries import webhook_secret
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import event_view
 from gateway.store import applications, events, receipt_keys
-from gateway.store.applications import Application
+from gateway.store.applications import Application, Credential
 from gateway.store.database import Connection
 from gateway.wire import callback
 from gateway.wire.receipt import jwk
@@ -57,28 +57,22 @@ async def add_application(
     )
     credential, api_key = await ctx.on_device(make_credential, ctx, application.id, tuple(scopes))
     secret = await ctx.on_device(webhook_secret, ctx, application)
-
-    def write(connection: Connection) -> bool:
-        if not applications.insert_application(connection, application):
-            return False
-        applications.insert_credential(connection, credential)
-        made = make_event(
-            EventType.APPLICATION_CREATED, "created", now, COMMAND_LINE, application_id=application.id
-        )
-        given = make_event(
-            EventType.CREDENTIAL_CREATED,
-            "created",
-            now,
-            COMMAND_LINE,
-            application_id=application.id,
-            detail={"credential": credential.id, "scopes": list(credential.scopes)},
-        )
-        record(connection, [made, given])
-        return True
-
-    if not await ctx.unit(write):
+    if not await ctx.unit(_write_application, application, credential):
         raise ValueError(f"an application named {name!r} is there already")
     return NewApplication(application.id, api_key, callback.format_secret(secret))
+
+
+def _write_application(connection: Connection, application: Application, credential: Credential) -> bool:
+    if not applications.insert_application(connection, application):
+        return False
+    applications.insert_credential(connection, credential)
+    subject = {"application_id": application.id}
+    now = application.created_at
+    made = make_event(EventType.APPLICATION_CREATED, "created", now, COMMAND_LINE, **subject)
+    detail = {"credential": credential.id, "scopes": list(credential.scopes)}
+    given = make_event(EventType.CREDENTIAL_CREATED, "created", now, COMMAND_LINE, detail=detail, **subject)
+    record(connection, [made, given])
+    return True
 
 
 def policy_view(application: Application) -> dict[str, Any]:

@@ -124,7 +124,9 @@ def _decoy(ctx: Context, request: ClientRequest, presented: bytes, *, bound: boo
     return _Seen(bound=bound, matches=False)
 
 
-def _why_not(facts: _Facts | None, seen: _Seen, request: ClientRequest, now: datetime) -> str | None:
+def _why_not(  # noqa: PLR0911 - one return for each check, in their order
+    facts: _Facts | None, seen: _Seen, request: ClientRequest, now: datetime
+) -> str | None:
     """Return the first check that fails, in the order of the specification; None if all hold."""
     if facts is None:
         return "unknown keyset"

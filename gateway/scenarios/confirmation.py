@@ -7,6 +7,7 @@ an outcome too: it is written first and refused after the commit.
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules import confirmation as rules
 from gateway.rules import keyset as keyset_rules
@@ -97,27 +98,19 @@ def _prove(
     ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
 ) -> _Answer:
     """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
-    keyset = caller.keyset
-    message = Message(
-        operation=_operation(action, transaction.kind),
-        application=caller.application.id,
-        user=caller.user.user_id,
-        transaction=transaction.id,
-        media_type=transaction.media_type,
-        content_digest=transaction.content_sha256,
-        title=transaction.title,
-        fingerprint=keyset.fingerprint,
-        step=decision.proofs.step,
+    keyset, policy = caller.keyset, caller.application.policy
+    message = proofs.message_about(
+        transaction, _operation(action, transaction.kind), keyset.fingerprint, decision.proofs.step
     )
     needs_signature = rules.signature_required(
         registered=keyset.kpublic is not None,
-        policy_requires=caller.application.policy.kpublic_required,
+        policy_requires=policy.kpublic_required,
         transaction_requires=transaction.kpublic_required,
     )
     verdict = proofs.verify(
-        ctx, keyset, message, decision.proofs, caller.application.policy, caller.now, needs_signature
+        ctx, keyset, message, decision.proofs, policy, caller.now, needs_signature=needs_signature
     )
-    attempt_id = settling.new_attempt_id(caller.now)
+    attempt_id = new_id("att", caller.now)
     receipt = None
     if verdict.accepted:
         receipt = proofs.make_receipt(ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now)

@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
-from gateway.store.database import Connection
-
 from gateway.clock import Clock
 from gateway.scenarios.waiting import Waiters
-from gateway.store.database import Database
+from gateway.store.database import Connection, Database
 from hsm.device import Device
 from hsm.keys import KeyRef
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from gateway.ids import new_id
+from gateway.scenarios.context import Context
 from gateway.store import deliveries
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.store.deliveries import Delivery
-from gateway.scenarios.context import Context
 from gateway.wire import callback
 from gateway.wire.timestep import format_time
 

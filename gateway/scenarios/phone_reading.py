@@ -9,7 +9,7 @@ from gateway.rules.event import EventType
 from gateway.rules.transaction import Transaction
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
-from gateway.scenarios.personalization import package_policy
+from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
 from gateway.scenarios.transactions import pending_topic

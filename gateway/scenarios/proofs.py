@@ -8,10 +8,11 @@ from gateway.rules import confirmation as rules
 from gateway.rules.confirmation import Verdict
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
+from gateway.rules.transaction import Transaction
 from gateway.scenarios.context import Context
 from gateway.wire import receipt, spki, timestep
 from gateway.wire.bodies import Proofs
-from gateway.wire.message import Message
+from gateway.wire.message import Message, Operation
 from gateway.wire.receipt import ReceiptClaims
 from hsm.keys import KeyRef
 
@@ -23,6 +24,7 @@ def verify(
     shown: Proofs,
     policy: Policy,
     now: datetime,
+    *,
     needs_signature: bool,
 ) -> Verdict:
     """Verify what a phone showed for a message. Talks to the device.
@@ -33,6 +35,35 @@ def verify(
     matches = code_matches(ctx, keyset.khmac, message, shown.code)
     signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
     return rules.judge(step_in_window=shown.step in window, code_matches=matches, signature_matches=signed)
+
+
+def message_about(
+    transaction: Transaction,
+    operation: Operation,
+    fingerprint: bytes,
+    step: int,
+    content_sha256: bytes | None = None,
+) -> Message:
+    """Return what code and signature stand for when a user answers a transaction.
+
+    Args:
+        transaction: what is answered.
+        operation: what the answer says.
+        fingerprint: of the device the keyset is bound to.
+        step: the time step the phone named.
+        content_sha256: digest of other content than the transaction's, where that is the question.
+    """
+    return Message(
+        operation=operation,
+        application=transaction.application_id,
+        user=transaction.user_id,
+        transaction=transaction.id,
+        media_type=transaction.media_type,
+        content_digest=content_sha256 or transaction.content_sha256,
+        title=transaction.title,
+        fingerprint=fingerprint,
+        step=step,
+    )
 
 
 def code_matches(ctx: Context, khmac: str, message: Message, code: bytes) -> bool:

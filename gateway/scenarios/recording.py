@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.store.database import Connection
-
 from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
 from gateway.store import events, guards
+from gateway.store.database import Connection
 from gateway.store.events import Event
 
 _REASON_MOST = 500

@@ -1,5 +1,6 @@
 """How does a phone register its key: proved with Kauth, Khmac and the new private key, once per keyset."""
 
+import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from gateway.scenarios import bindings, proofs
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
-from gateway.scenarios.personalization import package_policy
+from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
 from gateway.scenarios.user_lifecycle import block_after_failures
@@ -82,8 +83,6 @@ def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
 
 
 def _message(caller: Caller, body: Register) -> Message:
-    import hashlib
-
     return Message(
         operation=Operation.REGISTER_KEY,
         application=caller.application.id,
@@ -179,7 +178,7 @@ async def _repeat(ctx: Context, caller: Caller, body: Register) -> dict[str, Any
     """The phone lost the answer and asks again; anything else under a registered keyset is an alarm."""
     keyset = caller.keyset
     same = (body.kpublic, body.fingerprint) == (keyset.spki, keyset.fingerprint)
-    await ctx.unit(_record_repeat, caller, same)
+    await ctx.unit(_record_repeat, caller, same=same)
     if not same:
         refusal = Refusal("already_registered", "registration with another key or fingerprint")
         refusal.recorded = True
@@ -187,7 +186,7 @@ async def _repeat(ctx: Context, caller: Caller, body: Register) -> dict[str, Any
     return _answer(caller, keyset)
 
 
-def _record_repeat(connection: Connection, caller: Caller, same: bool) -> None:
+def _record_repeat(connection: Connection, caller: Caller, *, same: bool) -> None:
     window = caller.application.policy.request_window_seconds
     use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
     if same:

@@ -60,6 +60,15 @@ def _device_view(device: Device, keyset: Keyset) -> dict[str, Any]:
 def transaction_view(transaction: Transaction, attempts: Sequence[Attempt] = ()) -> dict[str, Any]:
     """Return a transaction with the answer that settled it and every attempt."""
     decisive = next((a for a in attempts if a.outcome == "accepted"), None)
+    return summary_view(transaction) | {
+        "confirmation": None if decisive is None else attempt_view(decisive),
+        "attempts": [attempt_view(attempt) for attempt in attempts],
+        "receipt": None if decisive is None else decisive.receipt,
+    }
+
+
+def summary_view(transaction: Transaction) -> dict[str, Any]:
+    """Return a transaction without its attempts, as callbacks carry it."""
     return {
         "id": transaction.id,
         "user": transaction.user_id,
@@ -76,9 +85,6 @@ def transaction_view(transaction: Transaction, attempts: Sequence[Attempt] = ())
         "created_at": _time(transaction.created_at),
         "expires_at": _time(transaction.expires_at),
         "settled_at": _time(transaction.settled_at),
-        "confirmation": None if decisive is None else attempt_view(decisive),
-        "attempts": [attempt_view(attempt) for attempt in attempts],
-        "receipt": None if decisive is None else decisive.receipt,
     }
 
 

@@ -2,22 +2,16 @@
 
 from datetime import datetime
 
-from gateway.ids import new_id
 from gateway.rules import transaction as rules
 from gateway.rules.event import EventType
 from gateway.rules.transaction import CancelReason, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import Origin, make_event, record
-from gateway.scenarios.representation import transaction_view
+from gateway.scenarios.representation import attempt_view, summary_view
 from gateway.store import transactions
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
-
-
-def new_attempt_id(now: datetime) -> str:
-    """Return an id for an attempt; it is also the id of its receipt."""
-    return new_id("att", now)
 
 
 def subject(
@@ -44,9 +38,7 @@ def announce(
     """Record the final state and put its callback into the outbox, in the unit that settled it."""
     transaction = transactions.find_transaction(connection, application.id, transaction_id)
     assert transaction is not None
-    attempts = transactions.attempts_of(connection, transaction_id)
-    view = transaction_view(transaction, attempts)
-    decisive = next((attempt for attempt in attempts if attempt.outcome == "accepted"), None)
+    decisive = decisive_attempt(connection, transaction_id)
     event = make_event(
         EventType.TRANSACTION_SETTLED,
         transaction.status,
@@ -57,10 +49,9 @@ def announce(
     )
     record(connection, [event])
     data = {
-        "transaction": view,
-        "confirmation": view["confirmation"],
-        "device": decisive.device if decisive else None,
-        "receipt": view["receipt"],
+        "transaction": summary_view(transaction),
+        "confirmation": attempt_view(decisive) if decisive else None,
+        "receipt": decisive.receipt if decisive else None,
     }
     enqueue(
         connection,

@@ -160,8 +160,10 @@ def _settle(connection: Connection, application: Application, change: _Change, o
         keysets.change_keyset(connection, seen, changed)
         if changed.status is not seen.status:
             loose_keys.doom_keys(connection, [seen.kauth], seen.id, change.now)
-    for keyset in change.broken:
-        lines.append(_event(EventType.BINDING_BROKEN, "alarm", change.seen, change.now, origin, keyset.id))
+    lines += [
+        _event(EventType.BINDING_BROKEN, "alarm", change.seen, change.now, origin, keyset.id)
+        for keyset in change.broken
+    ]
     record(connection, lines)
     if change.action is UserAction.DELETE:
         _cancel_pending(connection, application, change, origin)

@@ -78,16 +78,8 @@ def _message(question: Question, transaction: Transaction, keyset: Keyset) -> Me
     if question.operation == "approve":
         kind_signs = transaction.kind is Kind.SIGN
         operation = Operation.APPROVE if kind_signs else Operation.AUTHENTICATE
-    return Message(
-        operation=operation,
-        application=transaction.application_id,
-        user=transaction.user_id,
-        transaction=transaction.id,
-        media_type=transaction.media_type,
-        content_digest=question.content_sha256 or transaction.content_sha256,
-        title=transaction.title,
-        fingerprint=keyset.fingerprint,
-        step=question.step,
+    return proofs.message_about(
+        transaction, operation, keyset.fingerprint, question.step, question.content_sha256
     )
 
 

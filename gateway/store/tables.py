@@ -149,8 +149,8 @@ events = sa.Table(
     # SQLite numbers rows by itself only in an INTEGER key.
     sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("id", sa.String(64), nullable=False, unique=True), _text("type", 64), _text("result", 64),
-    _text("reason", 500, nullable=True), _text("application_id", 64, nullable=True), _text("user_id", 64, nullable=True),
-    _text("keyset_id", 64, nullable=True), _text("transaction_id", 64, nullable=True),
+    _text("reason", 500, nullable=True), _text("application_id", 64, nullable=True),
+    _text("user_id", 64, nullable=True), _text("keyset_id", 64, nullable=True), _text("transaction_id", 64, nullable=True),
     _text("action", 64, nullable=True), _text("address", 64, nullable=True), _bytes("body_sha256", nullable=True),
     _bytes("authcode", nullable=True), _json("detail"), _text("request_id", 64, nullable=True), _moment("created_at"),
     sa.Index(None, "application_id", "user_id", "number"), sa.Index(None, "transaction_id"),
@@ -167,7 +167,8 @@ deliveries = sa.Table(
 
 replays = sa.Table(
     "replays", metadata,
-    sa.Column("keyset_id", sa.String(64), primary_key=True), sa.Column("authcode", sa.LargeBinary(32), primary_key=True),
+    sa.Column("keyset_id", sa.String(64), primary_key=True),
+    sa.Column("authcode", sa.LargeBinary(32), primary_key=True),
     _moment("expires_at", index=True),
 )  # fmt: skip
 

@@ -29,6 +29,7 @@ from gateway.wire import callback
 
 _log = structlog.get_logger("worker")
 _BATCH = 20
+_SUCCESS = 2  # hundred and something
 _ERROR_MOST = 200
 
 
@@ -101,7 +102,7 @@ async def _send(post: Post, delivery: Delivery, headers: dict[str, str]) -> None
         raise NotDelivered("no answer in time") from None
     except (httpx2.HTTPError, OSError) as error:
         raise NotDelivered(f"no connection: {type(error).__name__}") from None
-    if not 200 <= status < 300:
+    if status // 100 != _SUCCESS:
         raise NotDelivered(f"answered with status {status}")
 
 
@@ -115,7 +116,7 @@ async def _resolve(post: Post, host: str, port: int) -> str:
     if not post.private_addresses and not all(is_public(address) for address in addresses):
         raise NotDelivered("the host has an address that callbacks may not reach")
     # IPv4 first: many inner networks resolve IPv6 but do not route it.
-    return sorted(addresses, key=lambda address: ipaddress.ip_address(address).version)[0]
+    return min(addresses, key=lambda address: ipaddress.ip_address(address).version)
 
 
 def _note_success(connection: Connection, ctx: Context, delivery: Delivery) -> None:

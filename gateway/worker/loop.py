@@ -52,8 +52,7 @@ async def _repeat(name: str, duty: Callable[[], Awaitable[int]], pause: float, s
         except (Outage, DeviceError) as error:
             _log.warning("duty waits", duty=name, why=str(error))
             wait = _AFTER_OUTAGE_SECONDS
-        except Exception:
-            # The boundary: a bug in one duty must not keep callbacks from going out.
+        except Exception:  # noqa: BLE001 - the boundary: a bug in one duty must not keep callbacks from going out
             _log.exception("duty failed", duty=name)
             wait = _AFTER_OUTAGE_SECONDS
         try:

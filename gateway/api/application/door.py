@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -61,7 +62,7 @@ def _endpoint(ctx: Context, peers: Peers, call: Call) -> Callable[[Request], Awa
         try:
             reply = await _answer(ctx, call, request, origin)
             line.finish(reply)
-        except Exception as error:  # the boundary: whatever happened becomes an answer
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
             reply, reason = problem_reply(error, request_id)
             line.finish(reply, reason, error)
         return send(reply, request_id)
@@ -85,7 +86,7 @@ async def _answer(ctx: Context, call: Call, request: Request, origin: Origin) ->
 async def _record(ctx: Context, asker: Asker, error: Exception, origin: Origin) -> None:
     """Record what was refused to the application; an outage or a bug stands in the log of the process."""
     reply, reason = problem_reply(error, origin.request_id)
-    if reply.status < 500:
+    if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         await administration.record_refused(ctx, asker, reason, origin)
 
 

@@ -1,6 +1,7 @@
 """The phone's door: each request authenticated, each answer proved."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -70,7 +71,7 @@ async def _answer(
         caller = await authenticate(ctx, _parse(request, action, raw, request_id, address))
         result = await scenario(ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None
-    except Exception as error:  # the boundary: whatever happened becomes an answer
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
         origin = make_origin(request_id, action, address, raw)
         return await _refused(ctx, caller, error, origin.request_id, origin)
 
@@ -108,8 +109,8 @@ async def _refused(
             repeated = await phone_recording.record_refused(ctx, caller, reason, origin)
             if repeated is not None:
                 return problem_reply(repeated, request_id)[0], repeated.reason, None
-        if caller is not None and reply.status != 401:
+        if caller is not None and reply.status != HTTPStatus.UNAUTHORIZED:
             reply = await _proved(ctx, caller, reply)
-    except Exception as second:  # the database or the HSM went away while saying no
+    except Exception as second:  # noqa: BLE001 - the database or the HSM went away while saying no
         return reply, f"{reason}; {type(second).__name__} while recording", error
     return reply, reason, error

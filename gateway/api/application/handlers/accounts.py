@@ -6,7 +6,7 @@ from gateway.api.application.qr import qr_view
 from gateway.api.problems import Reply, json_reply
 from gateway.rules.keyset import Delivery
 from gateway.rules.user import UserAction
-from gateway.scenarios import administration, personalization, user_lifecycle
+from gateway.scenarios import activation, administration, personalization, user_lifecycle
 from gateway.scenarios.context import Context
 from gateway.wire import base64s
 
@@ -67,7 +67,7 @@ async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
 
 async def fetch_code(ctx: Context, ask: Ask) -> Reply:
     """Give out an activation code."""
-    code = await personalization.give_activation_code(
+    code = await activation.give_activation_code(
         ctx, ask.asker, ask.path["user_id"], ask.path["keyset_id"], ask.origin
     )
     return json_reply(200, {"activation_code": code})

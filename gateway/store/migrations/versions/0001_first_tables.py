@@ -19,10 +19,10 @@ CREATE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the event log only grows'; END $$
 """
 _POSTGRES_TRIGGERS = (
-    "CREATE TRIGGER events_change_refused BEFORE UPDATE OR DELETE ON events "
-    "FOR EACH ROW EXECUTE FUNCTION refuse_event_change()",
-    "CREATE TRIGGER events_truncate_refused BEFORE TRUNCATE ON events "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()",
+    """CREATE TRIGGER events_change_refused BEFORE UPDATE OR DELETE ON events
+    FOR EACH ROW EXECUTE FUNCTION refuse_event_change()""",
+    """CREATE TRIGGER events_truncate_refused BEFORE TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()""",
 )
 
 

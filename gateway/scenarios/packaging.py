@@ -1,0 +1,98 @@
+"""What does the package of a new keyset hold: keys wrapped in the HSM, and all a phone must know beside them.
+
+The wrapping secret and the key made of it live for one enrolment and are stored nowhere.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.rules.keyset import Delivery
+from gateway.rules.policy import Policy
+from gateway.scenarios.context import Context
+from gateway.wire import secret as secrets_wire
+from gateway.wire import tlv
+from gateway.wire.package import Package
+from gateway.wire.policy import DeviceFields, Flags, PackagePolicy, PasswordClasses
+from gateway.wire.wrapping import SecretWrapping
+from hsm.keys import KeyRef
+
+LABEL = "countersign-user-hmac"
+SECRET_LEAST = 16  # symbols of an online secret that the application vouches to be random
+_CODE_BYTES = 10
+_PACKAGE_SECRET_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is about to be made: everything that is fixed before the device is asked."""
+
+    application_id: str
+    user_id: str
+    keyset_id: str
+    delivery: Delivery
+    khmac: KeyRef
+    kauth: KeyRef
+    salt: bytes
+    given_secret: str | None
+    policy: Policy
+    now: datetime
+
+    @property
+    def uris(self) -> tuple[str, str]:
+        """The handles as the database keeps them."""
+        return self.khmac.uri(), self.kauth.uri()
+
+    @property
+    def has_weak_secret(self) -> bool:
+        """Whether the secret is one that people choose, and that can be searched for offline."""
+        return self.given_secret is not None and len(self.given_secret) < SECRET_LEAST
+
+
+def make_package(ctx: Context, plan: Plan) -> Package:
+    """Let the HSM make, wrap and keep the keys, and pack them. Talks to the device."""
+    secret = _wrapping_secret(ctx, plan)
+    chosen = plan.has_weak_secret
+    iterations = secrets_wire.CHOSEN_ITERATIONS if chosen else secrets_wire.RANDOM_ITERATIONS
+    kek = secrets_wire.kek(secret, plan.salt, iterations)
+    khmac, kauth = ctx.device.issue(kek, [plan.khmac.id, plan.kauth.id], LABEL)
+    return Package(
+        issuer=ctx.issuer,
+        application=plan.application_id,
+        user=plan.user_id,
+        keyset=plan.keyset_id,
+        url=ctx.client_url,
+        valid_until=plan.now + timedelta(days=plan.policy.validity_days),
+        policy=package_policy(plan.policy),
+        wrapping=SecretWrapping(salt=plan.salt, iterations=iterations),
+        khmac=khmac,
+        kauth=kauth,
+        secret=secret if plan.delivery is Delivery.QR else None,
+        door_pin=ctx.door_pin,
+    )
+
+
+def _wrapping_secret(ctx: Context, plan: Plan) -> str:
+    if plan.delivery is Delivery.QR:
+        return secrets_wire.new_package_secret(ctx.device.random(_PACKAGE_SECRET_BYTES))
+    if plan.delivery is Delivery.QR_AND_CODE:
+        return activation_code(ctx, plan.application_id, plan.keyset_id, plan.salt)
+    assert plan.given_secret is not None
+    return plan.given_secret
+
+
+def activation_code(ctx: Context, application_id: str, keyset_id: str, salt: bytes) -> str:
+    """Return the code of 16 symbols: computed in the HSM whenever it is needed, so it is stored nowhere."""
+    context = tlv.sequence([(0x80, application_id.encode()), (0x81, keyset_id.encode()), (0x82, salt)])
+    return secrets_wire.new_code(ctx.device.mac(ctx.keys.activation, context)[:_CODE_BYTES])
+
+
+def package_policy(policy: Policy) -> PackagePolicy:
+    """Return what a phone is told of the policy."""
+    return PackagePolicy(
+        flags=Flags(int(policy.flags)),
+        password_length=policy.password_length,
+        password_classes=PasswordClasses(policy.password_classes),
+        step_seconds=policy.step_seconds,
+        digits=policy.digits,
+        device_fields=DeviceFields(policy.device_fields),
+    )
