@@ -24,6 +24,7 @@ from hsm.rawkey import hmac_sha256
 from hsm.sessions import SessionPool, open_session
 
 _QUESTION = b"countersign canary"
+_LONGEST_PIN = 1024  # bytes
 _PIN_CODES = {
     0xA0,
     0xA1,
@@ -142,7 +143,7 @@ def _log_in_by_library(token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
 def _read_pin(source: str) -> bytearray:
     path = Path(source.removeprefix("file://").removeprefix("file:"))
     try:
-        pin = bytearray(path.read_bytes())
+        pin = _read_without_copies(path)
     except OSError as exc:
         raise PinUnreadable(
             f"The PIN file {path} cannot be read ({exc.strerror}).",
@@ -153,6 +154,13 @@ def _read_pin(source: str) -> bytearray:
     if not pin:
         raise PinUnreadable(f"The PIN file {path} is empty.", "Write the PIN of the token's user into it.")
     return pin
+
+
+def _read_without_copies(path: Path) -> bytearray:
+    room = bytearray(_LONGEST_PIN)
+    with path.open("rb", buffering=0) as file:
+        del room[file.readinto(room) or 0 :]
+    return room
 
 
 def _rejected(what: str) -> PinRejected:
