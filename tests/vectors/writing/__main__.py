@@ -5,17 +5,29 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.vectors.writing import basics, door, packages, proofs, reports, rsa_wrapping
+from tests.vectors.writing import (
+    basics,
+    door,
+    keys,
+    messages,
+    offline,
+    packages,
+    proofs,
+    reports,
+    requests,
+    rsa_wrapping,
+    secrets,
+)
 from tests.vectors.writing.case import Case
 
 FOLDER = Path(__file__).resolve().parent.parent
 FILES: dict[str, Iterable[Callable[[], Iterator[Case]]]] = {
     "encodings": [basics.tlv_cases, basics.text_cases, basics.time_cases],
-    "proofs": [proofs.message_cases, proofs.code_cases, proofs.signature_cases],
-    "keys": [proofs.key_cases],
-    "door": [door.request_cases, door.header_cases, door.body_cases, door.answer_cases],
-    "packages": [packages.package_cases, packages.policy_cases, packages.secret_cases],
-    "offline": [packages.offline_cases],
+    "proofs": [messages.message_cases, proofs.code_cases, proofs.signature_cases],
+    "keys": [keys.key_cases],
+    "door": [requests.request_cases, door.header_cases, door.body_cases, door.answer_cases],
+    "packages": [packages.package_cases, packages.policy_cases, secrets.secret_cases],
+    "offline": [offline.offline_cases],
     "reports": [reports.callback_cases, reports.receipt_cases],
 }
 

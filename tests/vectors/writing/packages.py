@@ -7,8 +7,6 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from gateway.wire import secret, tlv
-from gateway.wire.message import Operation
-from gateway.wire.offline import OfflineTransaction
 from gateway.wire.package import (
     DeviceFields,
     Flags,
@@ -104,55 +102,59 @@ def package_cases() -> Iterator[Case]:
     yield from _refused_packages()
 
 
+PARTS = tlv.decode(with_code().encode(), required=(0x80, *range(0x81, 0x87), 0xA7, 0xA8, 0x89, 0x8A))
+BY_SECRET = [(0x80, b"\x01"), (0x81, bytes(16)), (0x82, (10_000).to_bytes(4, "big"))]
+
+
+def changed(tag: int, value: bytes | None) -> bytes:
+    """The package with another value of a tag, or without it."""
+    ordered = sorted({**PARTS, tag: value}.items(), key=lambda part: part[0] & 0x1F)
+    return b"".join(tlv.encode(number, data) for number, data in ordered if data is not None)
+
+
+def wrapped_by(*parts: tuple[int, bytes]) -> bytes:
+    """The package with another wrapping."""
+    return changed(0xA8, tlv.sequence(parts))
+
+
+NOT_PACKAGES = (
+    ("version 2", "version", changed(0x80, b"\x02")),
+    ("no keyset", "tlv_missing", changed(0x84, None)),
+    ("an unknown tag", "tlv_unknown", changed(0x8D, b"x")),
+    ("an issuer of 65 bytes", "too_long", changed(0x81, b"i" * 65)),
+    ("another scheme", "url", changed(0x85, b"ftp://confirm.bank.example")),
+    ("a slash at the end", "url", changed(0x85, b"https://confirm.bank.example/")),
+    ("a query", "url", changed(0x85, b"https://confirm.bank.example?x=1")),
+    ("a space in the URL", "url", changed(0x85, b"https://confirm.bank example")),
+    ("no host", "url", changed(0x85, b"https://")),
+    ("validity of 4 bytes", "length", changed(0x86, bytes(4))),
+    ("valid beyond the year 9999", "out_of_range", changed(0x86, b"\xff" * 8)),
+    ("unknown method", "out_of_range", changed(0xA8, bytes.fromhex("800103"))),
+    ("a method of two bytes", "out_of_range", changed(0xA8, bytes.fromhex("80020001"))),
+    ("method 01 with a hash", "tlv_unknown", wrapped_by(*BY_SECRET, (0x83, b"\x02"))),
+    ("method 01 without a salt", "tlv_missing", wrapped_by(BY_SECRET[0], BY_SECRET[2])),
+    ("a salt of 8 bytes", "length", wrapped_by(BY_SECRET[0], (0x81, bytes(8)), BY_SECRET[2])),
+    ("9999 iterations", "out_of_range", wrapped_by(*BY_SECRET[:2], (0x82, bytes.fromhex("0000270f")))),
+    ("iterations of 3 bytes", "length", wrapped_by(*BY_SECRET[:2], (0x82, bytes.fromhex("0fffff")))),
+    ("unknown hash", "out_of_range", changed(0xA8, bytes.fromhex("800102830105"))),
+    ("Khmac of 32 bytes", "length", changed(0x89, bytes(32))),
+    ("Kauth of 48 bytes", "length", changed(0x8A, bytes(48))),
+    ("a secret of 25 symbols", "secret", changed(0x8B, b"0" * 25)),
+    ("a secret in small letters", "secret", changed(0x8B, b"a" * 26)),
+    ("a pin of 20 bytes", "length", changed(0x8C, bytes(20))),
+)
+
+
 def _refused_packages() -> Iterator[Case]:
-    parts = tlv.decode(
-        with_code().encode(), required=(0x80, *range(0x81, 0x87), 0xA7, 0xA8, 0x89, 0x8A)
-    )  # the order of the package
-
-    def changed(tag: int, value: bytes | None) -> bytes:
-        found = {**parts, tag: value}
-        ordered = sorted(found.items(), key=lambda part: part[0] & 0x1F)
-        return b"".join(tlv.encode(number, data) for number, data in ordered if data is not None)
-
-    by_secret = [(0x80, b"\x01"), (0x81, bytes(16)), (0x82, (10_000).to_bytes(4, "big"))]
-
-    def wrapped_by(*parts: tuple[int, bytes]) -> bytes:
-        return changed(0xA8, tlv.sequence(parts))
-
-    for name, reason, data in (
-        ("version 2", "version", changed(0x80, b"\x02")),
-        ("no keyset", "tlv_missing", changed(0x84, None)),
-        ("an unknown tag", "tlv_unknown", changed(0x8D, b"x")),
-        ("an issuer of 65 bytes", "too_long", changed(0x81, b"i" * 65)),
-        ("another scheme", "url", changed(0x85, b"ftp://confirm.bank.example")),
-        ("a slash at the end", "url", changed(0x85, b"https://confirm.bank.example/")),
-        ("a query", "url", changed(0x85, b"https://confirm.bank.example?x=1")),
-        ("a space in the URL", "url", changed(0x85, b"https://confirm.bank example")),
-        ("no host", "url", changed(0x85, b"https://")),
-        ("validity of 4 bytes", "length", changed(0x86, bytes(4))),
-        ("valid beyond the year 9999", "out_of_range", changed(0x86, b"\xff" * 8)),
-        ("unknown method", "out_of_range", changed(0xA8, bytes.fromhex("800103"))),
-        ("a method of two bytes", "out_of_range", changed(0xA8, bytes.fromhex("80020001"))),
-        ("method 01 with a hash", "tlv_unknown", wrapped_by(*by_secret, (0x83, b"\x02"))),
-        ("method 01 without a salt", "tlv_missing", wrapped_by(by_secret[0], by_secret[2])),
-        ("a salt of 8 bytes", "length", wrapped_by(by_secret[0], (0x81, bytes(8)), by_secret[2])),
-        ("9999 iterations", "out_of_range", wrapped_by(*by_secret[:2], (0x82, bytes.fromhex("0000270f")))),
-        ("iterations of 3 bytes", "length", wrapped_by(*by_secret[:2], (0x82, bytes.fromhex("0fffff")))),
-        ("unknown hash", "out_of_range", changed(0xA8, bytes.fromhex("800102830105"))),
-        ("Khmac of 32 bytes", "length", changed(0x89, bytes(32))),
-        ("Kauth of 48 bytes", "length", changed(0x8A, bytes(48))),
-        ("a secret of 25 symbols", "secret", changed(0x8B, b"0" * 25)),
-        ("a secret in small letters", "secret", changed(0x8B, b"a" * 26)),
-        ("a pin of 20 bytes", "length", changed(0x8C, bytes(20))),
-    ):  # fmt: skip
+    for name, reason, data in NOT_PACKAGES:
         yield refused("package", name, reason, lambda data=data: Package.decode(data), package=data.hex())
     sealed = _sealed(OaepHash.SHA256).encode() + tlv.encode(0x8B, b"0" * 26)
     name = "a secret beside keys that are sealed"
     yield refused("package", name, "tlv_unknown", lambda: Package.decode(sealed), package=sealed.hex())
-    yield from _refused_texts("package", Package.from_qr, with_code().to_qr())
+    yield from refused_texts("package", Package.from_qr, with_code().to_qr())
 
 
-def _refused_texts(kind: str, read: Callable[[str], object], good: str) -> Iterator[Case]:
+def refused_texts(kind: str, read: Callable[[str], object], good: str) -> Iterator[Case]:
     for name, reason, text in (
         ("no prefix", "prefix", good[4:]),
         ("small letters", "prefix", good.lower()),
@@ -163,26 +165,29 @@ def _refused_texts(kind: str, read: Callable[[str], object], good: str) -> Itera
         yield refused(kind, f"QR text: {name}", reason, lambda text=text: read(text), qr=text)
 
 
+EVERY_FIELD = DeviceFields(sum(DeviceFields))
+POLICIES = (
+    ("defaults", PackagePolicy()),
+    ("the policy of the packages", POLICY),
+    (
+        "everything",
+        PackagePolicy(
+            flags=Flags(0x1F),
+            password_length=64,
+            password_classes=PasswordClasses(15),
+            step_seconds=65535,
+            digits=10,
+            device_fields=EVERY_FIELD,
+        ),
+    ),
+    ("no short codes for data that stands alone", PackagePolicy(digits=0)),
+    ("device fields without a name yet", PackagePolicy(device_fields=DeviceFields(0xFFFF))),
+)
+
+
 def policy_cases() -> Iterator[Case]:
     """The policy of a package and of answers."""
-    every = DeviceFields(sum(DeviceFields))
-    for name, policy in (
-        ("defaults", PackagePolicy()),
-        ("the policy of the packages", POLICY),
-        (
-            "everything",
-            PackagePolicy(
-                flags=Flags(0x1F),
-                password_length=64,
-                password_classes=PasswordClasses(15),
-                step_seconds=65535,
-                digits=10,
-                device_fields=every,
-            ),
-        ),
-        ("no short codes for data that stands alone", PackagePolicy(digits=0)),
-        ("device fields without a name yet", PackagePolicy(device_fields=DeviceFields(0xFFFF))),
-    ):
+    for name, policy in POLICIES:
         yield valid(
             "policy",
             name,
@@ -209,92 +214,3 @@ def policy_cases() -> Iterator[Case]:
     ):
         read = bytes.fromhex(data)
         yield refused("policy", name, reason, lambda read=read: PackagePolicy.decode(read), policy=data)
-
-
-def secret_cases() -> Iterator[Case]:
-    """Activation codes, how people type them, and the keys that they give."""
-    for random in (bytes(10), b"\xff" * 10, bytes(range(0x10, 0x1A))):
-        code = secret.new_code(random)
-        yield valid("new_code", random.hex(), random=random.hex(), code=code, grouped=secret.group(code))
-    for random in (bytes(16), b"\xff" * 16, bytes(range(0x20, 0x30))):
-        code = secret.new_package_secret(random)
-        yield valid("new_code", random.hex(), random=random.hex(), code=code, grouped=secret.group(code))
-    for text in (
-        "2081-4g6a-81m7-gz9k",
-        " 2081 4G6A 81M7 GZ9K ",
-        "oOiIlL",
-        "OIL0-11",
-        "abcdefghjkmnpqrstvwxyz",
-    ):
-        yield valid("normalise", text.strip(), text=text, code=secret.normalise(text))
-    for name, text in (
-        ("U is no symbol", "U081-4G6A"),
-        ("an underscore", "2081_4G6A"),
-        ("a long s, which is S in capitals", "2081-4G6\N{LATIN SMALL LETTER LONG S}"),
-        ("a dotless i, which is I in capitals", "2081-4G6\N{LATIN SMALL LETTER DOTLESS I}"),
-        ("nothing", " - "),
-        ("a tabulator", "2081\t4G6A"),
-    ):
-        yield refused("normalise", name, "secret", lambda text=text: secret.normalise(text), text=text)
-    for word, iterations in ((CODE, 10_000), (INSIDE, 10_000), (SHARED, 600_000), ("p" * 65, 10_000)):
-        key = secret.kek(word, material.SALT, iterations).hex()
-        name = f"{len(word)} characters, {iterations} iterations"
-        yield valid("kek", name, secret=word, salt=material.SALT.hex(), iterations=iterations, kek=key)
-
-
-def offline_cases() -> Iterator[Case]:
-    """Transactions for a phone without a network."""
-    payment = OfflineTransaction(
-        application=material.APPLICATION,
-        user=material.USER,
-        transaction=material.TRANSACTION,
-        title="Payment",
-        media_type=material.PLAIN,
-        content=material.TEXT,
-        digits=8,
-        expires_at=material.UNTIL,
-    )
-    for name, offline in (
-        ("a payment", payment),
-        ("without a title", replace(payment, title=None)),
-        ("to authenticate", replace(payment, operation=Operation.AUTHENTICATE)),
-        ("1500 bytes", replace(payment, content=b"x" * 1500, digits=6)),
-    ):
-        yield valid(
-            "offline",
-            name,
-            application=offline.application,
-            user=offline.user,
-            transaction=offline.transaction,
-            title=offline.title,
-            media_type=offline.media_type,
-            content=offline.content.hex(),
-            digits=offline.digits,
-            expires=unix_seconds(offline.expires_at),
-            operation=int(offline.operation),
-            offline=offline.encode().hex(),
-            qr=offline.to_qr(),
-        )
-    good = payment.encode()
-    expiry = tlv.encode(0x88, bytes(8))
-    short = good[: -len(expiry)]
-    for name, reason, data in (
-        ("version 2", "version", b"\x80\x01\x02" + good[3:]),
-        ("11 digits", "digits", good.replace(bytes.fromhex("870108"), bytes.fromhex("87010b"))),
-        ("5 digits", "digits", good.replace(bytes.fromhex("870108"), bytes.fromhex("870105"))),
-        ("no expiry", "tlv_missing", short),
-        ("expiry of 4 bytes", "length", short + bytes.fromhex("880400000001")),
-        ("operation approve, which is never written", "out_of_range", good + bytes.fromhex("890101")),
-        ("operation decline", "out_of_range", good + bytes.fromhex("890102")),
-        ("an unknown tag", "tlv_unknown", good + bytes.fromhex("8a0101")),
-        (
-            "1501 bytes",
-            "too_long",
-            good.replace(tlv.encode(0x86, material.TEXT), tlv.encode(0x86, b"x" * 1501)),
-        ),
-        ("no content", "empty", good.replace(tlv.encode(0x86, material.TEXT), bytes.fromhex("8600"))),
-    ):
-        yield refused(
-            "offline", name, reason, lambda data=data: OfflineTransaction.decode(data), offline=data.hex()
-        )
-    yield from _refused_texts("offline", OfflineTransaction.from_qr, payment.to_qr())

@@ -33,6 +33,10 @@ def callback_cases() -> Iterator[Case]:
         )
         shown = [callback.format_secret(secrets[number]) for number in used]
         yield valid("seal", name, secrets=shown, body=body, headers=sealed)
+    yield from _refused_callbacks()
+
+
+def _refused_callbacks() -> Iterator[Case]:
     for name, message_id in (
         ("a dot in the id", "msg.1"),
         ("no id", ""),
