@@ -15,6 +15,7 @@ from starlette.routing import Route
 from gateway.api.application.asking import Ask
 from gateway.api.application.calls import CALLS, Call
 from gateway.api.application.openapi import document
+from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.problems import Reply, problem_reply
 from gateway.api.recorder import RequestLine
@@ -35,7 +36,9 @@ _LARGE = 64 * 1024
 def application_door(ctx: Context, peers: Peers) -> Starlette:
     """Return the ASGI application of the application door."""
     routes = [Route(call.path, _endpoint(ctx, peers, call), methods=[call.method]) for call in CALLS]
-    return Starlette(routes=[*routes, *_open_routes(ctx), *health_routes(ctx)])
+    handlers = fallback_handlers(ctx, peers, "application")
+    routes += [*_open_routes(ctx), *health_routes(ctx)]
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 def _open_routes(ctx: Context) -> list[Route]:

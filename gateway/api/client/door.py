@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.problems import Reply, json_reply, problem_reply
 from gateway.api.recorder import RequestLine
@@ -43,7 +44,8 @@ def client_door(ctx: Context, peers: Peers) -> Starlette:
         Route(PREFIX + action, _endpoint(ctx, peers, action, scenario), methods=["POST"])
         for action, scenario in ACTIONS.items()
     ]
-    return Starlette(routes=[*routes, *health_routes(ctx)])
+    handlers = fallback_handlers(ctx, peers, "client")
+    return Starlette(routes=[*routes, *health_routes(ctx)], exception_handlers=handlers)
 
 
 def _endpoint(

@@ -1,0 +1,176 @@
+"""Which pages of the reference follow from the code, and what do they say?"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer.main
+
+from gateway.__main__ import command
+from gateway.api.application.calls import CALLS
+from gateway.api.application.openapi import document
+from gateway.api.problems import STATUS, problem_type
+from gateway.refusals import CATALOGUE
+from gateway.rules import event as events
+from gateway.rules import keyset, policy, transaction, user
+from gateway.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
+NOTE = "<!-- Made by scripts/reference from the code; change the code instead. -->\n\n"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heads = list(heads)
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting with default and meaning."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        rows.append((f"`{PREFIX}{name.upper()}`", default, field.description or ""))
+    return (
+        "# Settings\n\n"
+        + NOTE
+        + "Read once from the environment. A name with the prefix that is not in this table "
+        "keeps the program from starting. Secrets are never values: a setting names the file that holds them.\n\n"
+        + _table(("name", "default", "meaning"), rows)
+    )
+
+
+def problems_page() -> str:
+    """Every problem with its status and advice."""
+    rows = [
+        (f"`{problem.code}`", str(STATUS[problem.meaning]), problem.title, problem.advice)
+        for problem in CATALOGUE.values()
+    ]
+    return (
+        "# Problems\n\n" + NOTE + "Every refusal is a problem document (RFC 9457). `type` is "
+        f"`{problem_type('<code>')}`, `code` is stable, `instance` names the request in the log. The reason "
+        "stands in the event log and is not told to the asker where it would help an attacker.\n\n"
+        + _table(("code", "status", "title", "what it means, what to do"), rows)
+    )
+
+
+def events_page() -> str:
+    """Every type of event."""
+    rows = [(f"`{type_}`", about) for type_, about in events.CATALOGUE.items()]
+    return (
+        "# Events\n\n"
+        + NOTE
+        + "The log only grows; the database refuses to change or delete a line. An event "
+        "never holds content, keys or PINs. It holds the id of the request, its action, the address, the SHA-256 of "
+        "the body and the authentication code it showed.\n\n" + _table(("type", "meaning"), rows)
+    )
+
+
+def policy_page() -> str:
+    """Every value of a policy."""
+    defaults = policy.Policy()
+    rows = [
+        (f"`{name}`", f"`{getattr(defaults, name)}`", f"{least} to {most}", about)
+        for name, (least, most, about) in policy.BOUNDS.items()
+    ]
+    rows += [
+        (f"`{name}`", f"`{str(getattr(defaults, name)).lower()}`", "true or false", about)
+        for name, about in policy.SWITCHES.items()
+    ]
+    return (
+        "# Policy\n\n"
+        + NOTE
+        + "What an application decides. `PUT /v1/policy` takes the values that differ from "
+        "the defaults.\n\n" + _table(("name", "default", "bounds", "what it decides"), rows)
+    )
+
+
+def states_page() -> str:
+    """The state machines, as tables and as pictures."""
+    parts = ["# States\n\n" + NOTE + "What is not in a table is refused.\n"]
+    machines = {
+        "Transaction": transaction.TRANSITIONS,
+        "Keyset": keyset.TRANSITIONS,
+        "User": user.TRANSITIONS,
+    }
+    for name, transitions in machines.items():
+        edges = [(str(state), str(action), str(to)) for (state, action), to in transitions.items()]
+        picture = "\n".join(f"    {state} --> {to}: {action}" for state, action, to in edges)
+        parts.append(f"\n## {name}\n\n```mermaid\nstateDiagram-v2\n{picture}\n```\n\n")
+        parts.append(_table(("state", "action", "next state"), edges))
+    return "".join(parts)
+
+
+def calls_page() -> str:
+    """The calls of the application door in one table."""
+    rows = [
+        (
+            f"`{call.method} {call.path}`",
+            call.about,
+            f"`{call.scope}`",
+            ", ".join(f"`{code}`" for code in call.problems),
+        )
+        for call in CALLS
+    ]
+    return (
+        "# The application door\n\n" + NOTE + "The whole description is the OpenAPI 3.1 document at "
+        "`/openapi.json`, kept here as [application-door.openapi.json](application-door.openapi.json). "
+        "Credentials: `Authorization: Bearer` with an API key. Every call can also answer `unauthenticated`, "
+        "`scope_missing`, `malformed_request`, `too_large`, `outage` and `internal_error`; see "
+        "[problems](problems.md).\n\n"
+        + _table(("call", "what it does", "scope", "problems of its own"), rows)
+        + "\nWithout credentials: `GET /openapi.json`, `GET /.well-known/jwks.json`, `GET /livez`, `GET /readyz`.\n"
+    )
+
+
+def commands_page() -> str:
+    """Every command with its help text."""
+    parts = ["# Commands\n\n" + NOTE]
+    group = typer.main.get_command(command)
+    for path, leaf in _leaves(group, ("countersign",)):
+        context = leaf.make_context(" ".join(path), [], resilient_parsing=True, terminal_width=80)
+        text = re.sub(r"[ \t]+\n", "\n", leaf.get_help(context)).strip()
+        parts.append(f"## {' '.join(path)}\n\n```text\n{text}\n```\n\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def _leaves(node: object, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], object]]:
+    inner = getattr(node, "commands", None)
+    if inner is None:
+        return [(path, node)]
+    return [leaf for name, child in inner.items() for leaf in _leaves(child, (*path, name))]
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "problems.md": problems_page,
+    "events.md": events_page,
+    "policy.md": policy_page,
+    "states.md": states_page,
+    "application-door.md": calls_page,
+    "application-door.openapi.json": lambda: json.dumps(document(), indent=2, ensure_ascii=False) + "\n",
+    "commands.md": commands_page,
+}
+
+
+def main() -> int:
+    """Write the pages, or with --check name those that differ."""
+    differ = []
+    for name, make in PAGES.items():
+        page, path = make(), FOLDER / name
+        if not path.exists() or path.read_text() != page:
+            differ.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(page)
+    if "--check" in sys.argv and differ:
+        print(f"docs/reference is not what the code says: {', '.join(differ)}. Run scripts/reference.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
