@@ -112,9 +112,4 @@ def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str) -> N
 async def forget_old_marks(ctx: Context) -> None:
     """Drop used codes and idempotency keys that are too old to matter, and fold the database's log."""
     await ctx.unit(guards.forget_expired, ctx.clock.now())
-    await ctx.reading(_tidy, ctx)
-
-
-def _tidy(connection: Connection, ctx: Context) -> None:
-    connection.rollback()
-    ctx.database.tidy()
+    await ctx.in_store_thread(ctx.database.tidy)

@@ -115,6 +115,8 @@ async def change_user(
     """
     for _ in range(_TRIES):
         seen, present = await ctx.reading(_gather, application, user_id)
+        if rules.next_status(seen.status, action) is seen.status and seen.failures == 0:
+            return await fetch_user(ctx, application, user_id)
         change = await ctx.on_device(_prepare, ctx, seen, present, action, reason)
         if await ctx.unit(_settle, application, change, origin):
             return await fetch_user(ctx, application, user_id)
