@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from gateway.api.application.door import application_door
 from gateway.api.client.door import client_door
 from gateway.api.requests import Peers
+from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR, RECEIPT_VERSION, Context, HouseKeys
 from gateway.scenarios.waiting import Waiters
@@ -124,7 +125,7 @@ def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
     peers = Peers(frozenset(filter(None, (part.strip() for part in settings.trusted_proxies.split(",")))))
     return {
         "application": application_door(context, peers),
-        "client": client_door(context, peers),
+        "client": client_door(context, peers, Throttle(settings.failed_requests_per_minute, context.clock)),
     }
 
 

@@ -19,6 +19,7 @@ class Meaning(StrEnum):
     METHOD = "method"
     CONFLICT = "conflict"
     TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
     MEDIA = "media"
     UNPROCESSABLE = "unprocessable"
     OUTAGE = "outage"
@@ -60,6 +61,8 @@ CATALOGUE: dict[str, Problem] = {
                 "See the `Allow` header."),
         Problem("too_large", _M.TOO_LARGE, "The request is too large",
                 "The limit is named in `detail`."),
+        Problem("too_many_failures", _M.TOO_MANY, "Too many failed requests came from this address",
+                "Wait for the seconds in `Retry-After`. Requests that fail to authenticate are counted by address."),
         Problem("unsupported_media_type", _M.MEDIA, "The media type or encoding is not accepted",
                 "Send `Content-Type: application/json` without Content-Encoding."),
         Problem("user_blocked", _M.CONFLICT, "The user is blocked",

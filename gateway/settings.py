@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         None, description="PEM chain of both doors; empty: no TLS, loopback only."
     )
     tls_key_file: Path | None = Field(None, description="PEM key that belongs to the chain.")
+    failed_requests_per_minute: int = Field(
+        300,
+        ge=1,
+        description="Requests that fail to authenticate, from one address in one minute and process, after which "
+        "the client door refuses the address for the rest of the minute.",
+    )
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses whose `X-Forwarded-For` is believed (the DMZ proxy)."
     )

@@ -86,6 +86,8 @@ class Gateway:
             "COUNTERSIGN_CLIENT_CA_FILE": str(self.authority.ca_file),
             "COUNTERSIGN_CALLBACK_CA_FILE": str(self.authority.ca_file),
             "COUNTERSIGN_CALLBACK_PRIVATE_ADDRESSES": "true",
+            # All of a test's phones have one address, and failing is what many of them are there for.
+            "COUNTERSIGN_FAILED_REQUESTS_PER_MINUTE": "1000000",
             "COUNTERSIGN_TLS_CERTIFICATE_FILE": str(self.authority.chain_file),
             "COUNTERSIGN_TLS_KEY_FILE": str(self.authority.key_file),
             **self.extra,

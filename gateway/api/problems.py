@@ -14,6 +14,7 @@ from gateway.wire.errors import WireError
 from hsm.errors import DeviceError, DeviceUnavailable
 
 CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 60
 STATUS: dict[Meaning, int] = {
     Meaning.INVALID: 400,
     Meaning.UNAUTHENTICATED: 401,
@@ -22,6 +23,7 @@ STATUS: dict[Meaning, int] = {
     Meaning.METHOD: 405,
     Meaning.CONFLICT: 409,
     Meaning.TOO_LARGE: 413,
+    Meaning.TOO_MANY: 429,
     Meaning.MEDIA: 415,
     Meaning.UNPROCESSABLE: 422,
     Meaning.OUTAGE: 503,
@@ -102,6 +104,8 @@ def _document(
     if errors:
         document["errors"] = list(errors)
     extra = dict(headers or {})
+    if problem.meaning is Meaning.TOO_MANY:
+        extra["retry-after"] = str(RETRY_SECONDS)
     if problem.meaning is Meaning.UNAUTHENTICATED:
         extra["www-authenticate"] = "Bearer" if problem.code == "unauthenticated" else "PC-Authorization"
     return Reply(status, _json(document), CONTENT_TYPE, extra)

@@ -56,6 +56,10 @@ class Context:
     door_pin: bytes | None
     content_bytes_most: int
 
+    async def in_store_thread(self, work: Callable[[], T]) -> T:
+        """Run work that reaches the database by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self.store_threads, work)
+
     async def unit(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -65,7 +69,7 @@ class Context:
             with self.database.unit() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self.store_threads, run)
+        return await self.in_store_thread(run)
 
     async def reading(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -76,7 +80,7 @@ class Context:
             with self.database.reading() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self.store_threads, run)
+        return await self.in_store_thread(run)
 
     async def on_device(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(...)``, which talks to the device, in a thread: one hop for all operations of a step."""

@@ -62,7 +62,7 @@ def make_package(ctx: Context, plan: Plan) -> Package:
         keyset=plan.keyset_id,
         url=ctx.client_url,
         valid_until=plan.now + timedelta(days=plan.policy.validity_days),
-        policy=package_policy(plan.policy),
+        policy=package_policy(plan.policy, plan.policy.step_seconds),
         wrapping=SecretWrapping(salt=plan.salt, iterations=iterations),
         khmac=khmac,
         kauth=kauth,
@@ -86,13 +86,13 @@ def activation_code(ctx: Context, application_id: str, keyset_id: str, salt: byt
     return secrets_wire.new_code(ctx.device.mac(ctx.keys.activation, context)[:_CODE_BYTES])
 
 
-def package_policy(policy: Policy) -> PackagePolicy:
-    """Return what a phone is told of the policy."""
+def package_policy(policy: Policy, step_seconds: int) -> PackagePolicy:
+    """Return what a phone is told of the policy; the step length is the keyset's, fixed when it was issued."""
     return PackagePolicy(
         flags=Flags(int(policy.flags)),
         password_length=policy.password_length,
         password_classes=PasswordClasses(policy.password_classes),
-        step_seconds=policy.step_seconds,
+        step_seconds=step_seconds,
         digits=policy.digits,
         device_fields=DeviceFields(policy.device_fields),
     )

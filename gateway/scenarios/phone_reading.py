@@ -63,7 +63,7 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     topic = pending_topic(caller.application.id, caller.user.user_id)
     found = await ctx.waiters.until(topic, body.wait, look, bool)
-    policy = package_policy(caller.application.policy).encode()
+    policy = package_policy(caller.application.policy, caller.keyset.step_seconds).encode()
     return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
 
 

@@ -78,7 +78,7 @@ def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
     return {
         "keyset": keyset.id,
         "valid_until": format_time(keyset.valid_until),
-        "policy": base64s.encode(package_policy(caller.application.policy).encode()),
+        "policy": base64s.encode(package_policy(caller.application.policy, keyset.step_seconds).encode()),
     }
 
 

@@ -14,6 +14,7 @@ from gateway.api.health import health_routes
 from gateway.api.problems import Reply, json_reply, problem_reply
 from gateway.api.recorder import RequestLine
 from gateway.api.requests import Peers, make_origin, new_request_id, read_body, require_json, send
+from gateway.api.throttle import Throttle
 from gateway.refusals import Refusal
 from gateway.scenarios import phone_recording
 from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
@@ -38,10 +39,10 @@ ACTIONS: dict[str, Scenario] = {
 }
 
 
-def client_door(ctx: Context, peers: Peers) -> Starlette:
+def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
     """Return the ASGI application of the client door."""
     routes = [
-        Route(PREFIX + action, _endpoint(ctx, peers, action, scenario), methods=["POST"])
+        Route(PREFIX + action, _endpoint(ctx, peers, throttle, action, scenario), methods=["POST"])
         for action, scenario in ACTIONS.items()
     ]
     handlers = fallback_handlers(ctx, peers, "client")
@@ -49,13 +50,19 @@ def client_door(ctx: Context, peers: Peers) -> Starlette:
 
 
 def _endpoint(
-    ctx: Context, peers: Peers, action: str, scenario: Scenario
+    ctx: Context, peers: Peers, throttle: Throttle, action: str, scenario: Scenario
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
         line = RequestLine("client", request_id, "POST", PREFIX + action, address)
+        if throttle.is_closed(address):  # refused before database and HSM are asked
+            reply, reason = problem_reply(Refusal("too_many_failures"), request_id)
+            line.finish(reply, reason)
+            return send(reply, request_id)
         reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            throttle.count(address)
         line.finish(reply, reason, error)
         return send(reply, request_id)
 
