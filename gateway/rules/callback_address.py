@@ -6,6 +6,10 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.refusals import Refusal
 
 _PORTS = {"https": 443, "http": 80}
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the only block of IPv6 that is given out to the public
+_NAT64 = ipaddress.IPv6Network(
+    "64:ff9b::/96"
+)  # RFC 6052: the last four bytes are the IPv4 address that is called
 
 
 def parse_address(url: str) -> SplitResult:
@@ -20,7 +24,7 @@ def parse_address(url: str) -> SplitResult:
     except ValueError:
         port_is_good, parts = False, urlsplit("")
     plain = url.isascii() and url.isprintable() and " " not in url
-    clean = parts.scheme in _PORTS and parts.hostname and not parts.username and not parts.fragment
+    clean = parts.scheme in _PORTS and parts.hostname and "@" not in parts.netloc and not parts.fragment
     if not (plain and clean and port_is_good):
         detail = "A callback address is an https URL without credentials and fragment."
         raise Refusal("not_allowed_by_policy", "callback address", detail=detail)
@@ -39,7 +43,18 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address may be called: not loopback, private, link-local, multicast or reserved."""
+    """Say whether an IP address may be called: not loopback, private, link-local, multicast or reserved.
+
+    An IPv4 address inside an IPv6 one is judged as what it is, because a network may unpack it again.
+    """
     ip = ipaddress.ip_address(address)
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not (mapped or ip).is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or _behind_nat64(ip)
+        if inner is None:
+            return ip in _GLOBAL_UNICAST and ip.is_global and ip.sixtofour is None
+        ip = inner
+    return ip.is_global and not ip.is_multicast
+
+
+def _behind_nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
