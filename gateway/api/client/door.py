@@ -57,8 +57,8 @@ def _endpoint(
         address = peers.address_of(request)
         line = RequestLine("client", request_id, "POST", PREFIX + action, address)
         if throttle.is_closed(address):  # refused before database and HSM are asked
-            reply, reason = problem_reply(Refusal("too_many_failures"), request_id)
-            line.finish(reply, reason)
+            reply, _ = problem_reply(Refusal("too_many_failures"), request_id)
+            line.finish(reply, "too many failures")
             return send(reply, request_id)
         reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
         if reply.status == HTTPStatus.UNAUTHORIZED:
