@@ -131,7 +131,8 @@ async def _adopt(
     for _ in range(_TRIES):
         user, present = await ctx.reading(_user_and_keysets, asker, plan)
         fresh = _new_keyset(plan, package)
-        bound, ended = await ctx.on_device(_bind_all, ctx, fresh, user, present, plan.now)
+        # Not the plan's whole second: an answer of that very second was given while the older keys were active.
+        bound, ended = await ctx.on_device(_bind_all, ctx, fresh, user, present, ctx.clock.now())
         if await ctx.unit(_write, asker, user, plan, bound, ended, once, origin):
             return bound
     raise Refusal("concurrent_change")
