@@ -197,10 +197,10 @@ class Phone(Requests):
         body = {"transaction": transaction, "offset": offset, "length": length}
         return self.fetch("transactions.content", lambda: body).body
 
-    def show(self, transaction: str) -> Shown:
+    def show(self, transaction: str, *, part_bytes: int = PART_BYTES) -> Shown:
         """Fetch a transaction with its content, ready to be shown and then answered."""
         found = self.get(transaction)
-        content = self.content(transaction, found["size"])
+        content = self.content(transaction, found["size"], part_bytes=part_bytes)
         if b64(hashlib.sha256(content).digest()) != found["content_sha256"]:
             raise NetworkFailure("the content is not the one that was announced")
         return Shown(
