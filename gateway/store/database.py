@@ -94,8 +94,9 @@ class Database:
 def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
     """Insert a row unless its key is taken; say whether it was inserted. Never fails the unit."""
     build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = build(table).values(**values).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    # The row is asked back, because drivers do not agree on the count of rows of an insert.
+    statement = build(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return connection.execute(statement).first() is not None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
