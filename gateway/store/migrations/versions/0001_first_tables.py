@@ -14,6 +14,12 @@ _SQLITE = """
 CREATE TRIGGER events_{what}_refused BEFORE {what} ON events
 BEGIN SELECT RAISE(ABORT, 'the event log only grows'); END
 """
+# INSERT OR REPLACE deletes without asking the DELETE trigger.
+_SQLITE_REPLACE = """
+CREATE TRIGGER events_replace_refused BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE number = NEW.number OR id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the event log only grows'); END
+"""
 _POSTGRES_FUNCTION = """
 CREATE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the event log only grows'; END $$
@@ -297,6 +303,7 @@ def _protect_events() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for what in ("UPDATE", "DELETE"):
             op.execute(_SQLITE.format(what=what))
+        op.execute(_SQLITE_REPLACE)
         return
     op.execute(_POSTGRES_FUNCTION)
     for trigger in _POSTGRES_TRIGGERS:
