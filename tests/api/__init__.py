@@ -1,0 +1,1 @@
+"""What both doors do with input that nobody should send."""
