@@ -22,7 +22,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout=15000",
     "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
 )
-
+_ONLY_READS = "25006"  # SQLSTATE of a server that is a standby: a failover is under way
 
 __all__ = ["Connection", "Database", "insert_new"]
 
@@ -37,6 +37,7 @@ class Database:
 
     def __init__(self, url: str, pool: int = 8) -> None:
         options: dict[str, Any] = {"pool_size": pool, "max_overflow": 2, "pool_timeout": 5}
+        options["hide_parameters"] = True  # they may be content, and errors are logged
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite:
             options["pool_pre_ping"] = True
@@ -68,7 +69,9 @@ class Database:
                 connection.execution_options(countersign_writes=writes)
                 with connection.begin():
                     yield connection
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            if not _is_outage(error):
+                raise
             # The statement and its values stay out of the text: they may be content.
             raise Outage(f"database: {type(error.__cause__ or error).__name__}") from None
 
@@ -97,6 +100,12 @@ def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
     # The row is asked back, because drivers do not agree on the count of rows of an insert.
     statement = build(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
     return connection.execute(statement).first() is not None
+
+
+def _is_outage(error: Exception) -> bool:
+    """Say whether the database is away, and not our statement wrong."""
+    away = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+    return isinstance(error, away) or getattr(error.__cause__, "sqlstate", None) == _ONLY_READS
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
