@@ -91,19 +91,26 @@ def claim_deliveries(connection: Connection, now: datetime, until: datetime, mos
 def end_delivery(
     connection: Connection, delivery_id: str, status: DeliveryStatus, now: datetime, error: str | None
 ) -> None:
-    """Note the end; a delivered body is dropped, one that was given up stays to be looked at."""
+    """Note the end; a delivered body is dropped, one that was given up stays to be looked at.
+
+    What was delivered stays so: a worker that lost its claim may come late with a failure.
+    """
     values: dict[str, Any] = {"status": status, "ended_at": now, "error": error, "claimed_until": None}
     values["tries"] = deliveries.c.tries + 1
     if status is DeliveryStatus.DELIVERED:
         values["body"] = None
-    connection.execute(sa.update(deliveries).where(deliveries.c.id == delivery_id).values(**values))
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.id == delivery_id, deliveries.c.status != DeliveryStatus.DELIVERED)
+        .values(**values)
+    )
 
 
 def postpone_delivery(connection: Connection, delivery_id: str, next_at: datetime, error: str) -> None:
-    """Note a failed try and when the next is due."""
+    """Note a failed try and when the next is due, unless another worker has ended it meanwhile."""
     connection.execute(
         sa.update(deliveries)
-        .where(deliveries.c.id == delivery_id)
+        .where(deliveries.c.id == delivery_id, deliveries.c.status == DeliveryStatus.PENDING)
         .values(tries=deliveries.c.tries + 1, next_at=next_at, claimed_until=None, error=error)
     )
 

@@ -1,0 +1,174 @@
+"""Is each callback worked on by one at a time, in its transaction's order, and never forgotten?"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.rules.delivery import DeliveryStatus
+from gateway.store import deliveries
+from gateway.store.database import Database
+from gateway.store.tables import deliveries as table
+from tests.store.databases import url_of
+from tests.store.racing import in_processes, in_threads
+from tests.store.rows import NOW, insert_anna, insert_delivery, insert_transaction
+
+MINUTE = timedelta(minutes=1)
+OPEN = """
+from datetime import timedelta
+from gateway.store import deliveries
+from gateway.store.database import Database
+from tests.store.rows import NOW
+database = Database(sys.argv[1])
+"""
+CLAIM = """
+while True:
+    with database.unit() as connection:
+        claimed = deliveries.claim_deliveries(connection, NOW, NOW + timedelta(minutes=1), 3)
+    if not claimed:
+        break
+    for delivery in claimed:
+        print(delivery.id)
+"""
+
+
+@pytest.fixture
+def outbox(database: Database) -> Database:
+    """A database whose outbox has 3 callbacks of one transaction, 1 of another, and 1 of none."""
+    with database.unit() as connection:
+        insert_anna(connection)
+        insert_transaction(connection, "txn_1")
+        insert_transaction(connection, "txn_2")
+        for name, transaction, sequence in [
+            ("msg_3", "txn_1", 3),
+            ("msg_1", "txn_1", 1),
+            ("msg_2", "txn_1", 2),
+            ("msg_other", "txn_2", 1),
+            ("msg_user", None, 0),
+        ]:
+            insert_delivery(connection, name, transaction, sequence)
+    return database
+
+
+def _claim(database: Database, now: datetime = NOW) -> set[str]:
+    with database.unit() as connection:
+        return {delivery.id for delivery in deliveries.claim_deliveries(connection, now, now + MINUTE, 20)}
+
+
+def _end(database: Database, name: str, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
+    with database.unit() as connection:
+        deliveries.end_delivery(connection, name, status, NOW, None)
+
+
+def _row(database: Database, name: str) -> dict[str, object]:
+    with database.reading() as connection:
+        return dict(connection.execute(sa.select(table).where(table.c.id == name)).one()._mapping)
+
+
+def test_only_the_first_of_a_transaction_is_claimed_and_each_only_once(outbox: Database):
+    assert _claim(outbox) == {"msg_1", "msg_other", "msg_user"}
+    assert _claim(outbox) == set()
+
+
+@pytest.mark.parametrize("end", [DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP])
+def test_the_next_of_a_transaction_follows_when_the_one_before_has_ended(
+    outbox: Database, end: DeliveryStatus
+):
+    _claim(outbox)
+    _end(outbox, "msg_1", end)
+    assert _claim(outbox) == {"msg_2"}
+    _end(outbox, "msg_2", end)
+    assert _claim(outbox) == {"msg_3"}
+
+
+def test_a_postponed_callback_holds_up_its_transaction_until_it_is_due(outbox: Database):
+    _claim(outbox)
+    with outbox.unit() as connection:
+        deliveries.postpone_delivery(connection, "msg_1", NOW + MINUTE, "answered with status 500")
+    assert _claim(outbox) == set()
+    assert "msg_2" not in _claim(outbox, NOW + MINUTE)
+    assert _row(outbox, "msg_1")["tries"] == 1
+
+
+def test_a_lost_claim_comes_back_when_its_time_is_over_and_not_before(outbox: Database):
+    first = _claim(outbox)
+    assert _claim(outbox, NOW + MINUTE - timedelta(microseconds=1)) == set()
+    assert _claim(outbox, NOW + MINUTE) == first
+
+
+def test_a_delivered_callback_loses_its_body_and_one_given_up_keeps_it(outbox: Database):
+    _end(outbox, "msg_1")
+    _end(outbox, "msg_other", DeliveryStatus.GIVEN_UP)
+    assert _row(outbox, "msg_1")["body"] is None
+    assert _row(outbox, "msg_other")["body"] == "{}"
+
+
+@pytest.mark.parametrize("late", ["postpone", "give up"])
+def test_a_late_failure_of_a_lost_claim_does_not_undo_a_delivery(outbox: Database, late: str):
+    _claim(outbox)
+    _end(outbox, "msg_1")
+    delivered = _row(outbox, "msg_1")
+    with outbox.unit() as connection:
+        if late == "postpone":
+            deliveries.postpone_delivery(connection, "msg_1", NOW + MINUTE, "no answer in time")
+        else:
+            deliveries.end_delivery(connection, "msg_1", DeliveryStatus.GIVEN_UP, NOW + MINUTE, "no answer")
+    assert _row(outbox, "msg_1") == delivered
+
+
+def test_a_late_success_of_a_lost_claim_ends_what_another_had_given_up(outbox: Database):
+    _end(outbox, "msg_1", DeliveryStatus.GIVEN_UP)
+    _end(outbox, "msg_1", DeliveryStatus.DELIVERED)
+    assert _row(outbox, "msg_1")["status"] == "delivered"
+
+
+def test_workers_in_threads_share_the_outbox_without_overlap_and_without_rest(database: Database):
+    names = _fill(database)
+
+    def work(each: int) -> list[str]:
+        mine: list[str] = []
+        while claimed := _some(database):
+            mine += claimed
+        return mine
+
+    taken = Counter(name for mine in in_threads(6, work) for name in mine)
+    taken.update(_claim(database))  # what a thread passed over because another was about to take it
+    assert taken == Counter(names)
+
+
+def test_workers_in_processes_share_the_outbox_without_overlap(database: Database):
+    names = _fill(database)
+    outputs = in_processes(3, OPEN, CLAIM, url_of(database))
+    taken = Counter(name for output in outputs for name in output.split())
+    taken.update(_claim(database))
+    assert taken == Counter(names)
+
+
+def test_a_whole_transaction_is_worked_off_in_order_by_many_at_once(outbox: Database):
+    order: list[str] = []
+
+    def work(each: int) -> None:
+        for _ in range(20):
+            for name in _some(outbox):
+                order.append(name)
+                _end(outbox, name)
+
+    in_threads(4, work)
+    assert [name for name in order if name in {"msg_1", "msg_2", "msg_3"}] == ["msg_1", "msg_2", "msg_3"]
+    assert Counter(order) == Counter(["msg_1", "msg_2", "msg_3", "msg_other", "msg_user"])
+
+
+def _fill(database: Database) -> list[str]:
+    names = [f"msg_{number:02}" for number in range(18)]
+    with database.unit() as connection:
+        insert_anna(connection)
+        for number, name in enumerate(names):
+            insert_transaction(connection, f"txn_{number}")
+            insert_delivery(connection, name, f"txn_{number}", 1)
+    return names
+
+
+def _some(database: Database) -> list[str]:
+    with database.unit() as connection:
+        return [found.id for found in deliveries.claim_deliveries(connection, NOW, NOW + MINUTE, 3)]
