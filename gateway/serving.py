@@ -4,6 +4,7 @@ import asyncio
 import asyncio.constants
 import ipaddress
 import logging
+import multiprocessing
 import signal
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -139,12 +140,20 @@ def serve_door(settings: Settings, role: Role) -> None:
     hypercorn_run(config)
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: an orphan would keep the port and the token."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
+
+
 def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
     """Return an ASGI application that opens its context at start-up, in the process that serves it."""
     held: dict[str, Any] = {}
 
     async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         await receive()
+        _end_with_parent()
         settings = load_settings()
         configure_logs(settings.log_level)
         with open_context(settings) as context:

@@ -1,0 +1,114 @@
+"""Which processes make up the gateway under test, who kills them, and who starts them again?
+
+The roles run as an operator runs them: two doors and a worker, each its own program, on one database and one
+token. The killer sends SIGKILL to any of them or of their children, also while they start or stop.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.gateways import Gateway
+
+ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
+_LOOK_SECONDS = 0.1
+_STOP_SECONDS = 30
+
+
+class Processes:
+    """The running roles of one gateway. Use it in a `with` statement."""
+
+    def __init__(self, gateway: Gateway, seed: int) -> None:
+        self.gateway = gateway
+        self.kills: Counter[str] = Counter()
+        self.starts: Counter[str] = Counter()
+        self.died_alone: list[str] = []  # without anybody having killed anything of the role
+        self._chance = random.Random(seed)  # noqa: S311 - chooses a victim, no secret
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._struck: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._calm = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_up)
+
+    def __enter__(self) -> Self:
+        for role in ROLES:
+            self._start(role)
+        self.gateway.wait_ready(self._running["application"])
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calm.set()
+        self._stop.set()
+        self._keeper.join()
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def kill_at_random(self, least_seconds: float, most_seconds: float) -> threading.Thread:
+        """Begin to kill: one process after each pause of a length between the two, until `calm` is called."""
+
+        def kill() -> None:
+            while not self._calm.wait(self._chance.uniform(least_seconds, most_seconds)):
+                self._kill_one()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        return thread
+
+    def calm(self) -> None:
+        """Kill nothing any more."""
+        self._calm.set()
+
+    def _kill_one(self) -> None:
+        with self._lock:
+            candidates = [
+                (role, what, pid)
+                for role, process in sorted(self._running.items())
+                for what, pid in [("parent", process.pid), *(("child", pid) for pid in children(process.pid))]
+                if process.poll() is None
+            ]
+            if not candidates:
+                return
+            role, what, pid = self._chance.choice(candidates)
+            self._struck.add(role)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.kills[f"{role} {what}"] += 1
+
+    def _keep_up(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
+            with self._lock:
+                for role, process in list(self._running.items()):
+                    if process.poll() is not None:
+                        if role not in self._struck:
+                            self.died_alone.append(f"{role}: status {process.returncode}")
+                        self._start(role)
+
+    def _start(self, role: str) -> None:
+        self._struck.discard(role)
+        self._running[role] = self.gateway.start(*ROLES[role], wait=False)
+        self.starts[role] += 1
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started itself."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

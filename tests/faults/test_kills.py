@@ -1,0 +1,54 @@
+"""Does the gateway lose nothing when any of its processes is killed at any moment?
+
+`scripts/faults` runs the same with 1,000 confirmations and prints the figures.
+"""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import fault_run
+from tests.faults.processes import children
+from tests.gateways import Authority, Gateway
+from tests.store.databases import KINDS, empty_database
+
+CONFIRMATIONS = int(os.environ.get("FAULTS_CONFIRMATIONS", "100"))
+SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(1_000_000)))
+PAUSE_SECONDS = (0.5, 2.0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_while_processes_are_killed(
+    kind: str, tmp_path: Path, token_uri: str, capsys: pytest.CaptureFixture[str]
+):
+    with empty_database(kind, tmp_path) as url:
+        gateway = fault_run.make_gateway(tmp_path, token_uri, "" if kind == "sqlite" else url)
+        report = fault_run.run(gateway, CONFIRMATIONS, pause=PAUSE_SECONDS, seed=SEED)
+    with capsys.disabled():
+        print(f"\n{report.text()}\n{'seed':>28}  {SEED}")  # noqa: T201 - the report is what it is run for
+    assert report.faults == []
+    assert report.confirmations == CONFIRMATIONS
+
+
+def test_a_killed_parent_takes_its_door_with_it_so_that_the_door_can_be_opened_again(
+    tmp_path: Path, token_uri: str
+):
+    gateway = Gateway(tmp_path, token_uri, Authority.make(tmp_path))
+    gateway.run("init")
+    first = gateway.start("serve", "application")
+    serving = children(first.pid)
+    assert serving
+    first.kill()
+    first.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in serving):
+        assert time.monotonic() < deadline, "the child lives on and keeps the port"
+        time.sleep(0.05)
+    second = gateway.start("serve", "application")
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == 0
