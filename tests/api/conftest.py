@@ -1,9 +1,11 @@
-"""The stage of tests/journeys, once for each database."""
+"""The stage of tests/journeys, a phone for each module, and a transaction for each test."""
 
 from collections.abc import Callable
 
 import pytest
 
+from tests.api.probe import Probe
+from tests.counterparts.phone import Phone
 from tests.journeys.stage import DATABASES, Stage, stage_of
 
 
@@ -13,3 +15,15 @@ def stage(
 ) -> Stage:
     """A running gateway."""
     return stage_of(request.config, request.param, lambda: tmp_path_factory.mktemp("stage"), new_token)
+
+
+@pytest.fixture(scope="module")
+def phone(stage: Stage) -> Phone:
+    """A registered phone, shared by the tests of a module."""
+    return stage.phone()
+
+
+@pytest.fixture
+def probe(stage: Stage, phone: Phone) -> Probe:
+    """A fresh transaction on that phone, and what tests ask about it."""
+    return Probe(stage, phone, stage.ask(phone))

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -18,6 +19,7 @@ from gateway.api.application.openapi import document
 from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.problems import Reply, problem_reply
+from gateway.api.read_to_end import ReadToEnd
 from gateway.api.recorder import RequestLine
 from gateway.api.requests import Peers, make_origin, new_request_id, read_body, require_json, send
 from gateway.refusals import Refusal
@@ -38,7 +40,9 @@ def application_door(ctx: Context, peers: Peers) -> Starlette:
     routes = [Route(call.path, _endpoint(ctx, peers, call), methods=[call.method]) for call in CALLS]
     handlers = fallback_handlers(ctx, peers, "application")
     routes += [*_open_routes(ctx), *health_routes(ctx)]
-    return Starlette(routes=routes, exception_handlers=handlers)
+    door = Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(ReadToEnd)])
+    door.router.redirect_slashes = False  # a redirect would repeat the Host that the caller named
+    return door
 
 
 def _open_routes(ctx: Context) -> list[Route]:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.problems import Reply, json_reply, problem_reply
+from gateway.api.read_to_end import ReadToEnd
 from gateway.api.recorder import RequestLine
 from gateway.api.requests import Peers, make_origin, new_request_id, read_body, require_json, send
 from gateway.api.throttle import Throttle
@@ -46,7 +48,11 @@ def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
         for action, scenario in ACTIONS.items()
     ]
     handlers = fallback_handlers(ctx, peers, "client")
-    return Starlette(routes=[*routes, *health_routes(ctx)], exception_handlers=handlers)
+    door = Starlette(
+        routes=[*routes, *health_routes(ctx)], exception_handlers=handlers, middleware=[Middleware(ReadToEnd)]
+    )
+    door.router.redirect_slashes = False  # a redirect would repeat the Host that the caller named
+    return door
 
 
 def _endpoint(
