@@ -79,4 +79,5 @@ class Screen:
 def near(path: Path) -> str:
     """Return the path as somebody standing here would write it."""
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    is_below = path.is_relative_to(here) and here != Path("/")
+    return str(path.relative_to(here) if is_below else path)

@@ -8,6 +8,8 @@ import os
 import pty
 import secrets
 import subprocess
+import termios
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LABEL = "countersign-demo"
 PLACES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
 PROMPTS = (b"enter SO PIN: ", b"enter user PIN: ")
+LOCAL_MODES = 3  # position in what tcgetattr gives
+HIDDEN_SECONDS = 5
 GIVEN_OUT = "GIVEN OUT"
 KINDS = {
     ObjectClass.SECRET_KEY: "HMAC key",
@@ -101,16 +105,25 @@ def _initialise(token: Token, answers: dict[bytes, str]) -> None:
     environment = {**os.environ, "SOFTHSM2_CONF": str(token.configuration)}
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as process:
         os.close(its)
-        said = b""
-        for heard in _heard(ours):
-            said += heard
-            for prompt, answer in answers.items():
-                if said.endswith((prompt, b"re" + prompt)):
-                    os.write(ours, answer.encode() + b"\n")
-                    said = b""
-    os.close(ours)
+        try:
+            said = _converse(ours, answers)
+        finally:
+            os.close(ours)  # the tool, should it still wait, reads the end and gives up
     if process.returncode:
-        raise TokenTrouble(f"softhsm2-util failed: {said.decode(errors='replace').strip()}")
+        raise TokenTrouble(f"softhsm2-util failed: {said.strip()}")
+
+
+def _converse(terminal: int, answers: dict[bytes, str]) -> str:
+    """Answer prompts until the tool has ended; returns what it said after the last of them."""
+    said = b""
+    for heard in _heard(terminal):
+        said += heard
+        for prompt, answer in answers.items():
+            if said.endswith(prompt):
+                _wait_until_hidden(terminal)
+                os.write(terminal, answer.encode() + b"\n")
+                said = b""
+    return said.decode(errors="replace")
 
 
 def _heard(terminal: int) -> Iterator[bytes]:
@@ -122,6 +135,15 @@ def _heard(terminal: int) -> Iterator[bytes]:
         if not heard:
             return
         yield heard
+
+
+def _wait_until_hidden(terminal: int) -> None:
+    """The prompt comes a moment before the tool stops the echo, and what is typed meanwhile may be lost."""
+    deadline = time.monotonic() + HIDDEN_SECONDS
+    while termios.tcgetattr(terminal)[LOCAL_MODES] & termios.ECHO:
+        if time.monotonic() > deadline:
+            raise TokenTrouble("softhsm2-util asks for a PIN but would show it")
+        time.sleep(0.01)
 
 
 def list_objects(token: Token) -> list[KeyObject]:
