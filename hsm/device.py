@@ -10,13 +10,13 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from pkcs11 import Session
+from pkcs11 import Attribute, Session
 
 from hsm import conformance, ecdsa, mac, module, selftest, templates, wrapping
 from hsm.connection import Connection
-from hsm.errors import DeviceRefused, HouseKeyMissing, InvalidUri, KeyMissing
+from hsm.errors import DeviceRefused, HouseKeyMissing, InvalidUri, KeyMissing, KeyProtected
 from hsm.guard import Guard
-from hsm.handles import NotFound, find_by_label, find_labelled
+from hsm.handles import NotFound, find_by_id, find_by_label, find_labelled
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
 from hsm.uri import TokenUri
 
@@ -149,12 +149,20 @@ class Device:
         return self._guard.use(lambda _, session: ecdsa.public_point(session, key))
 
     def destroy(self, key: KeyRef) -> bool:
-        """Destroy the key. False if it was not there."""
+        """Destroy a user's key. False if it was not there. Raises KeyProtected for any other key.
+
+        Who names a key to destroy read its name in a database; the label on the token has the last word.
+        """
 
         def run(connection: Connection, session: Session) -> bool:
-            connection.handles.drop(key)
-            if not wrapping.destroy_all(session, key):
+            found = find_by_id(session, key)
+            if not found:
                 raise NotFound(key.uri())  # the guard makes sure that we are logged in before we say so
+            if not all(each[Attribute.LABEL].startswith(USER_LABEL) for each in found):
+                raise KeyProtected(f"not a key of a user: {key.uri()}")
+            connection.handles.drop(key)
+            for each in found:
+                each.destroy()
             return True
 
         try:

@@ -23,6 +23,10 @@ class DeviceRefused(DeviceError):
     """The input was refused, by us or by the module, while the device itself is well. Never retry it."""
 
 
+class KeyProtected(DeviceRefused):
+    """The key is not one of a user's; the gateway's own keys are never destroyed."""
+
+
 class KeyMissing(DeviceError):
     """The key is not on the token. Raised only after the login was proved to be alive."""
 

@@ -13,6 +13,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.recording import SYSTEM, make_event, record
 from gateway.store import applications, guards, keysets, loose_keys, transactions, users
 from gateway.store.database import Connection
+from hsm.errors import InvalidUri, KeyProtected
 from hsm.keys import KeyRef
 
 _BATCH = 100
@@ -91,18 +92,28 @@ async def sweep_keys(ctx: Context) -> int:
     await ctx.unit(loose_keys.doom_forgotten, now - _ADOPTED_WITHIN, now)
     doomed = await ctx.reading(loose_keys.doomed_keys, _BATCH)
     for uri, keyset_id in doomed:
-        await ctx.on_device(ctx.device.destroy, KeyRef.parse(uri))
-        await ctx.unit(_forget, ctx, uri, keyset_id)
+        refused = await ctx.on_device(_destroy, ctx, uri)
+        await ctx.unit(_forget, ctx, uri, keyset_id, refused)
     return len(doomed)
 
 
-def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str) -> None:
+def _destroy(ctx: Context, uri: str) -> str | None:
+    """Destroy the key, or say why nobody who is honest would have written this row."""
+    try:
+        ctx.device.destroy(KeyRef.parse(uri))
+    except (InvalidUri, KeyProtected) as error:
+        return str(error)
+    return None
+
+
+def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str, refused: str | None) -> None:
     loose_keys.forget_key(connection, uri)
     event = make_event(
-        EventType.KEY_DESTROYED,
-        "destroyed",
+        EventType.BINDING_BROKEN if refused else EventType.KEY_DESTROYED,
+        "alarm" if refused else "destroyed",
         ctx.clock.now(),
         SYSTEM,
+        reason=refused,
         keyset_id=keyset_id,
         detail={"key": uri},
     )
