@@ -9,6 +9,9 @@ from gateway.store import guards
 from gateway.store.database import Connection
 
 _KEPT = timedelta(hours=24)
+_RUNS_MOST = timedelta(
+    minutes=10
+)  # as long as planned keys may wait: a process that was killed frees its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> st
     if once.key is None:
         return None
     remembered = guards.remember_request(
-        connection, asker.application.id, once.key, once.request_sha256, now + _KEPT
+        connection, asker.application.id, once.key, once.request_sha256, now + _RUNS_MOST
     )
     if remembered is None:
         return None
@@ -39,10 +42,10 @@ def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> st
     return remembered.resource
 
 
-def finish(connection: Connection, asker: Asker, once: Once, resource: str) -> None:
+def finish(connection: Connection, asker: Asker, once: Once, resource: str, now: datetime) -> None:
     """Note the id of what the request made."""
     if once.key is not None:
-        guards.finish_request(connection, asker.application.id, once.key, resource)
+        guards.finish_request(connection, asker.application.id, once.key, resource, now + _KEPT)
 
 
 def release(connection: Connection, asker: Asker, once: Once) -> None:

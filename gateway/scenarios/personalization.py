@@ -222,11 +222,11 @@ def _write(
         subject = {**ids, "keyset_id": seen.id, "reason": "replaced"}
         lines.append(make_event(EventType.KEYSET_ENDED, "deleted", plan.now, origin, **subject))
     record(connection, lines)
-    finish(connection, asker, once, fresh.id)
+    finish(connection, asker, once, fresh.id, plan.now)
     return True
 
 
 def _give_up(connection: Connection, asker: Asker, plan: Plan, once: Once, now: datetime) -> None:
     """Have what was planned destroyed by the next sweep, and free the idempotency key."""
-    loose_keys.doom_planned(connection, plan.uris, now)
+    loose_keys.doom_unowned(connection, plan.uris, plan.keyset_id, now)
     release(connection, asker, once)

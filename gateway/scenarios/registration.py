@@ -63,7 +63,7 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
         proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id)
         failures = await ctx.unit(_settle, caller, body, proved, kpublic)
     except BaseException:
-        await ctx.unit(loose_keys.doom_planned, [kpublic.uri()], ctx.clock.now())
+        await ctx.unit(loose_keys.doom_unowned, [kpublic.uri()], caller.keyset.id, ctx.clock.now())
         raise
     if proved.keyset is not None:
         return _answer(caller, proved.keyset)
@@ -153,7 +153,7 @@ def _settle(connection: Connection, caller: Caller, body: Register, proved: _Pro
 
 
 def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: KeyRef) -> int:
-    loose_keys.doom_planned(connection, [kpublic.uri()], caller.now)
+    loose_keys.doom_unowned(connection, [kpublic.uri()], caller.keyset.id, caller.now)
     reason = f"wrong {proved.failed} at registration"
     record(connection, [_event(caller, EventType.PROOF_REFUSED, "refused", reason)])
     if not proved.counts:
@@ -217,6 +217,8 @@ def _write_void(connection: Connection, caller: Caller, ended: Keyset) -> None:
     ):
         raise Refusal("concurrent_change")
     loose_keys.doom_keys(connection, [ended.khmac], ended.id, caller.now)
+    # Kauth still proves the answer to this request; as a key that nobody adopts it goes a little later.
+    loose_keys.plan_keys(connection, [ended.kauth], ended.id, caller.now)
     record(
         connection,
         [

@@ -124,7 +124,7 @@ def _create(
         **settling.subject(application.id, transaction),
     )
     record(connection, [event])
-    finish(connection, asker, once, transaction.id)
+    finish(connection, asker, once, transaction.id, now)
     return created_view(transaction), True
 
 

@@ -45,12 +45,14 @@ def remember_request(
     return Remembered(request_sha256=row.request_sha256, resource=row.resource)
 
 
-def finish_request(connection: Connection, application_id: str, key: str, resource: str) -> None:
-    """Note what came of the request."""
+def finish_request(
+    connection: Connection, application_id: str, key: str, resource: str, expires_at: datetime
+) -> None:
+    """Note what came of the request, and until when it is remembered."""
     connection.execute(
         sa.update(idempotency)
         .where(idempotency.c.application_id == application_id, idempotency.c.key == key)
-        .values(state="done", resource=resource)
+        .values(state="done", resource=resource, expires_at=expires_at)
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.store.database import insert_new
-from gateway.store.tables import loose_keys
+from gateway.store.tables import keysets, loose_keys
 
 
 def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
@@ -67,10 +67,12 @@ def known_uris(connection: Connection) -> set[str]:
     return set(connection.execute(sa.select(loose_keys.c.uri)).scalars())
 
 
-def doom_planned(connection: Connection, uris: Sequence[str], now: datetime) -> None:
-    """Doom what was planned and will not be adopted; what was adopted is no longer in the list."""
-    connection.execute(
-        sa.update(loose_keys)
-        .where(loose_keys.c.uri.in_(uris), loose_keys.c.doomed_at.is_(None))
-        .values(doomed_at=now)
-    )
+def doom_unowned(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
+    """Doom what was planned for a keyset and is not its own; also what the sweep forgot before it was made.
+
+    Dooming comes first, for it waits for a unit that is still adopting the keys.
+    """
+    doom_keys(connection, uris, keyset_id, now)
+    owner = sa.select(keysets.c.khmac, keysets.c.kauth, keysets.c.kpublic).where(keysets.c.id == keyset_id)
+    for owned in connection.execute(owner).all():
+        connection.execute(sa.delete(loose_keys).where(loose_keys.c.uri.in_({*uris} & {*owned})))
