@@ -47,8 +47,7 @@ def _find_issued(connection: Connection, asker: Asker, user_id: str, keyset_id: 
 
 
 def _bound_code(ctx: Context, keyset: Keyset, user: User) -> str:
-    if not bindings.is_bound(ctx, keyset, user.status):
-        raise Refusal("integrity_failure", "keyset row is not the one the HSM vouched for")
+    bindings.require_bound(ctx, keyset, user.status)
     return activation_code(ctx, keyset.application_id, keyset.id, keyset.salt)
 
 

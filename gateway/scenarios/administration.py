@@ -9,8 +9,9 @@ from gateway.refusals import Refusal
 from gateway.rules import policy as policies
 from gateway.rules.callback_address import parse_address
 from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
-from gateway.scenarios import proofs
+from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker, make_credential
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import webhook_secret
@@ -132,19 +133,23 @@ async def list_events(
     return [event_view(number, event) for number, event in lines]
 
 
-async def record_refused(ctx: Context, asker: Asker, reason: str, origin: Origin) -> None:
-    """Record a request that was refused to an authenticated application."""
+async def record_refused(
+    ctx: Context, asker: Asker, reason: str, origin: Origin, broken: Keyset | None = None
+) -> None:
+    """Record a request that was refused to an authenticated application; an alarm if it met a broken row."""
+    now = ctx.clock.now()
     event = make_event(
         EventType.APPLICATION_REFUSED,
         "refused",
-        ctx.clock.now(),
+        now,
         origin,
         reason=reason,
         application_id=asker.application.id,
     )
+    lines = [event] if broken is None else [event, bindings.alarm(broken, now, origin)]
 
     def write(connection: Connection) -> None:
-        record(connection, [event])
+        record(connection, lines)
 
     await ctx.unit(write)
 

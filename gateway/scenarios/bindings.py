@@ -2,10 +2,15 @@
 
 import hmac
 from dataclasses import replace
+from datetime import datetime
 
+from gateway.refusals import Refusal
+from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.user import UserStatus
 from gateway.scenarios.context import Context
+from gateway.scenarios.recording import Origin, make_event
+from gateway.store.events import Event
 from gateway.wire.binding import KeysetBinding
 
 
@@ -43,3 +48,30 @@ def is_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
     """Say whether the row is the one the HSM vouched for. Talks to the device."""
     mac = ctx.device.mac(ctx.keys.binding, binding_input(keyset, user_status))
     return hmac.compare_digest(mac, keyset.binding)
+
+
+class BrokenBinding(Refusal):
+    """``integrity_failure``: the row is not the one the HSM vouched for, and nothing is decided on it."""
+
+    def __init__(self, keyset: Keyset) -> None:
+        super().__init__("integrity_failure", f"keyset {keyset.id} is not the one the HSM vouched for")
+        self.keyset = keyset
+
+
+def require_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> None:
+    """Raise BrokenBinding unless the row is the one the HSM vouched for. Talks to the device."""
+    if not is_bound(ctx, keyset, user_status):
+        raise BrokenBinding(keyset)
+
+
+def alarm(keyset: Keyset, now: datetime, origin: Origin) -> Event:
+    """Return the event that tells of a row the HSM did not vouch for."""
+    return make_event(
+        EventType.BINDING_BROKEN,
+        "alarm",
+        now,
+        origin,
+        application_id=keyset.application_id,
+        user_id=keyset.user_id,
+        keyset_id=keyset.id,
+    )

@@ -162,10 +162,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
         keysets.change_keyset(connection, seen, changed)
         if changed.status is not seen.status:
             loose_keys.doom_keys(connection, [seen.kauth], seen.id, change.now)
-    lines += [
-        _event(EventType.BINDING_BROKEN, "alarm", change.seen, change.now, origin, keyset.id)
-        for keyset in change.broken
-    ]
+    lines += [bindings.alarm(keyset, change.now, origin) for keyset in change.broken]
     record(connection, lines)
     if change.action is UserAction.DELETE:
         _cancel_pending(connection, application, change, origin)

@@ -113,8 +113,10 @@ def _try(
     candidate: _Candidate,
 ) -> dict[str, Any]:
     keyset = candidate.keyset
-    if not bindings.is_bound(ctx, keyset, user.status):
-        raise Refusal("integrity_failure", f"keyset {keyset.id} is not the one the HSM vouched for")
+    # The row of the attempt, which names the keyset, is under no seal: the user's own keys count and no others.
+    if (keyset.application_id, keyset.user_id) != (transaction.application_id, transaction.user_id):
+        raise bindings.BrokenBinding(keyset)
+    bindings.require_bound(ctx, keyset, user.status)
     message = _message(question, transaction, keyset)
     results: dict[str, bool] = {}
     if question.code is not None:

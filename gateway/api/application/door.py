@@ -25,6 +25,7 @@ from gateway.api.requests import Peers, make_origin, new_request_id, read_body, 
 from gateway.refusals import Refusal
 from gateway.scenarios import administration
 from gateway.scenarios.access import Asker, authenticate_application
+from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once
 from gateway.scenarios.recording import Origin
@@ -94,7 +95,8 @@ async def _record(ctx: Context, asker: Asker, error: Exception, origin: Origin) 
     """Record what was refused to the application; an outage or a bug stands in the log of the process."""
     reply, reason = problem_reply(error, origin.request_id)
     if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        await administration.record_refused(ctx, asker, reason, origin)
+        broken = error.keyset if isinstance(error, BrokenBinding) else None
+        await administration.record_refused(ctx, asker, reason, origin, broken)
 
 
 async def _ask(call: Call, request: Request, asker: Asker, raw: bytes, origin: Origin) -> Ask:
