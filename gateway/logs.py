@@ -9,6 +9,8 @@ import structlog
 # Values under these names never reach a line, whoever logs them.
 _SECRET_NAMES = ("pin", "secret", "password", "key", "code", "authorization", "content", "body", "package")
 
+_HOUSE_LOGGERS = ("gateway", "worker", "access")
+
 
 def _without_secrets(_logger: object, _method: str, line: dict[str, Any]) -> dict[str, Any]:
     return {name: "***" if name.lower() in _SECRET_NAMES else value for name, value in line.items()}
@@ -47,6 +49,9 @@ def configure_logs(level: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    # Libraries never speak below INFO: hpack, for one, tells every header at DEBUG, API keys included.
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    for house in _HOUSE_LOGGERS:
+        logging.getLogger(house).setLevel(level.upper())
     for chatty in ("httpx2", "httpcore2", "alembic"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
