@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -100,6 +101,7 @@ async def _record(ctx: Context, asker: Asker, error: Exception, origin: Origin) 
 
 
 async def _ask(call: Call, request: Request, asker: Asker, raw: bytes, origin: Origin) -> Ask:
+    _require_utf8(request)
     for name, value in request.path_params.items():
         check_id(value, what=name)
     return Ask(
@@ -110,6 +112,15 @@ async def _ask(call: Call, request: Request, asker: Asker, raw: bytes, origin: O
         once=_once(call, request, raw),
         origin=origin,
     )
+
+
+def _require_utf8(request: Request) -> None:
+    """Refuse an address that is not UTF-8: read leniently, several wrong ids would become one."""
+    try:
+        for part in (request.scope["raw_path"], request.scope["query_string"]):
+            unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        raise Refusal("malformed_request", "address is not UTF-8") from None
 
 
 async def _body(call: Call, request: Request, raw: bytes) -> Any:
