@@ -1,0 +1,112 @@
+"""Who confirms what: users with enrolled phones, made through the doors, and pending transactions, made in bulk."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+
+from rich.progress import track
+
+from gateway.ids import new_id
+from gateway.rules.transaction import Kind, Transaction, TransactionStatus
+from gateway.store import transactions
+from gateway.store.database import Database
+from scripts.benchmarks.servers import Stage
+from tests.counterparts.bank import Bank
+from tests.counterparts.phone import Phone
+from tests.counterparts.phone_account import Shown
+
+MEDIA_TYPE = "text/plain; charset=utf-8"
+TITLE = "Payment"
+_DIGITS = 8
+_HOURS_OPEN = 2
+_ROWS_OF_A_UNIT = 500
+
+
+def enrol_phones(stage: Stage, count: int) -> list[Phone]:
+    """Make users and enrol a phone for each, as banks and phones do it: keys in the token, Kpublic registered."""
+    api_key = stage.add_application()
+    with stage.everything(), Bank(f"http://127.0.0.1:{stage.application_port}", api_key) as bank:
+        return [_enrol(bank, f"user-{number}") for number in track(range(count), "Enrolling phones")]
+
+
+def _enrol(bank: Bank, user: str) -> Phone:
+    bank.create_user(user)
+    phone = Phone.enrol(bank.issue_keyset(user, "qr").package)
+    phone.register()
+    phone.close()  # from now on it signs only; the load generator sends
+    return phone
+
+
+class Transactions:
+    """Pending transactions of the phones' users, one user after the other; each is taken once."""
+
+    def __init__(self, stage: Stage, phones: list[Phone]) -> None:
+        self._database = Database(stage.database_url, 2)
+        self._phones = cycle(phones)
+        self._application = phones[0].account.application
+        self._waiting: list[tuple[Phone, Shown]] = []
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def take(self, count: int) -> list[tuple[Phone, Shown]]:
+        """Return `count` of them, each with the phone that is asked, making those that are missing."""
+        missing = count - len(self._waiting)
+        for start in range(0, missing, _ROWS_OF_A_UNIT):
+            self._waiting += self._insert(min(_ROWS_OF_A_UNIT, missing - start))
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def give_back(self, unused: list[tuple[Phone, Shown]]) -> None:
+        """Take back what was not sent."""
+        self._waiting = unused + self._waiting
+
+    def _insert(self, count: int) -> list[tuple[Phone, Shown]]:
+        made = list(islice(self._drafts(), count))
+        with self._database.unit() as connection:
+            for _, shown, row in made:
+                transactions.insert_transaction(connection, row, shown.content)
+        return [(phone, shown) for phone, shown, _ in made]
+
+    def _drafts(self) -> Iterator[tuple[Phone, Shown, Transaction]]:
+        for phone in self._phones:
+            row, content = _row(self._application, phone.account.user)
+            shown = Shown(
+                transaction=row.id,
+                kind="sign",
+                title=TITLE,
+                media_type=MEDIA_TYPE,
+                content=content,
+                digits=_DIGITS,
+                expires="",
+            )
+            yield phone, shown, row
+
+
+def _row(application: str, user: str) -> tuple[Transaction, bytes]:
+    now = datetime.now(UTC)
+    name = new_id("txn", now)
+    content = f"Pay 250.00 EUR to account DE02 1203 0000 0000 2020 51, reference {name[-12:]}".encode()
+    row = Transaction(
+        id=name,
+        application_id=application,
+        user_id=user,
+        kind=Kind.SIGN,
+        status=TransactionStatus.PENDING,
+        reason=None,
+        title=TITLE,
+        media_type=MEDIA_TYPE,
+        size=len(content),
+        content_sha256=hashlib.sha256(content).digest(),
+        digits=_DIGITS,
+        offline=False,
+        kpublic_required=True,
+        callback_url=None,
+        failures=0,
+        created_at=now,
+        expires_at=now + timedelta(hours=_HOURS_OPEN),
+        settled_at=None,
+    )
+    return row, content
