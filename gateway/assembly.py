@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,6 +23,8 @@ from gateway.store import migrate, receipt_keys
 from gateway.store.database import Database
 from gateway.worker.callbacks import Post
 from hsm.device import Device
+
+T = TypeVar("T")
 
 
 def open_database(settings: Settings) -> Database:
@@ -108,24 +111,30 @@ def door_pin(settings: Settings) -> bytes | None:
     """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
     if settings.client_ca_file is None:
         return None
-    certificate = x509.load_pem_x509_certificate(_read(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE"))
+    pem = _read(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE")
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise SettingsError("COUNTERSIGN_CLIENT_CA_FILE holds no certificate. Name a PEM file.") from None
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return sha256(spki).digest()
 
 
-def _read(read: Callable[[], bytes], name: str) -> bytes:
+def _read(read: Callable[[], T], name: str) -> T:
     try:
         return read()
     except OSError as error:
-        raise SettingsError(f"Cannot read the file of COUNTERSIGN_{name}: {error.strerror}.") from None
+        why = error.strerror or error
+        raise SettingsError(f"Cannot read the file of COUNTERSIGN_{name}: {why}. Name a PEM file.") from None
 
 
 def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
     """Return the doors by the name of their role."""
     peers = Peers(frozenset(filter(None, (part.strip() for part in settings.trusted_proxies.split(",")))))
+    most = settings.failed_requests_per_minute
     return {
-        "application": application_door(context, peers),
-        "client": client_door(context, peers, Throttle(settings.failed_requests_per_minute, context.clock)),
+        "application": application_door(context, peers, Throttle(most, context.clock)),
+        "client": client_door(context, peers, Throttle(most, context.clock)),
     }
 
 
@@ -133,7 +142,7 @@ def make_post(settings: Settings) -> Post:
     """Return how callbacks are posted."""
     cafile = None if settings.callback_ca_file is None else str(settings.callback_ca_file)
     return Post(
-        tls=ssl.create_default_context(cafile=cafile),
+        tls=_read(lambda: ssl.create_default_context(cafile=cafile), "CALLBACK_CA_FILE"),
         private_addresses=settings.callback_private_addresses,
         seconds_most=settings.callback_seconds_most,
     )

@@ -52,8 +52,36 @@ def _config(settings: Settings, role: Role) -> Config:
         _require_loopback(bind)
     else:
         config.certfile = str(settings.tls_certificate_file)
-        config.keyfile = None if settings.tls_key_file is None else str(settings.tls_key_file)
+        # One file may hold both. Without a name for the key hypercorn would speak without TLS.
+        config.keyfile = str(settings.tls_key_file or settings.tls_certificate_file)
+        _require_certificate(config)
+    _require_address(config, bind, role)
     return config
+
+
+def _require_certificate(config: Config) -> None:
+    """Refuse files from which no TLS can be spoken, before anything is opened."""
+    try:
+        config.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"Cannot use the certificate and key for TLS: {error.strerror or error}. Name readable PEM files that "
+            "belong together in COUNTERSIGN_TLS_CERTIFICATE_FILE and COUNTERSIGN_TLS_KEY_FILE."
+        ) from None
+
+
+def _require_address(config: Config, bind: str, role: Role) -> None:
+    """Refuse an address that cannot be listened on, or is taken."""
+    name = Role.APPLICATION if role is Role.APPLICATION else Role.CLIENT
+    try:
+        made = config.create_sockets()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not an address"
+        raise SettingsError(
+            f"Cannot listen on {bind}: {why}. Free it, or name another in COUNTERSIGN_{name.upper()}_BIND."
+        ) from None
+    for held in (*made.secure_sockets, *made.insecure_sockets):
+        held.close()
 
 
 def _require_loopback(bind: str) -> None:
@@ -75,7 +103,7 @@ async def serve_all(settings: Settings) -> None:
     configs = {role: _config(settings, role) for role in (Role.APPLICATION, Role.CLIENT)}
     stop = _stop_event()
     with open_context(settings) as context:
-        doors = make_doors(settings, context)
+        doors, post = make_doors(settings, context), make_post(settings)
         _log.info("serving", **{f"{role}_door": config.bind[0] for role, config in configs.items()})
 
         async def stopped() -> None:
@@ -86,7 +114,7 @@ async def serve_all(settings: Settings) -> None:
             hypercorn_serve(doors[role], config, shutdown_trigger=stopped, mode="asgi")  # type: ignore[arg-type]
             for role, config in configs.items()
         ]
-        await _until_first_ends(stop, *servers, run_worker(context, make_post(settings), stop))
+        await _until_first_ends(stop, *servers, run_worker(context, post, stop))
     _log.info("stopped")
 
 
