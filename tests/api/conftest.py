@@ -9,7 +9,14 @@ from tests.counterparts.phone import Phone
 from tests.journeys.stage import DATABASES, Stage, stage_of
 
 
-@pytest.fixture(scope="session", params=DATABASES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module that says ``ONE_DATABASE`` on one of them: how a request is read depends on none."""
+    if "stage" in metafunc.fixturenames:
+        one = getattr(metafunc.module, "ONE_DATABASE", False)
+        metafunc.parametrize("stage", DATABASES[-1:] if one else DATABASES, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def stage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_token: Callable[[], str]
 ) -> Stage:

@@ -10,6 +10,7 @@ from tests.counterparts.phone import Phone
 from tests.counterparts.phone_tlv import b64
 from tests.journeys.stage import Json, Stage
 
+ONE_DATABASE = True
 TRANSACTIONS = "/v1/transactions"
 JSON = {"content-type": "application/json"}
 

@@ -12,6 +12,7 @@ from tests.counterparts.phone_line import PROOF_HEADER
 from tests.counterparts.phone_requests import REMOVED
 from tests.journeys.stage import Json
 
+ONE_DATABASE = True
 FAILED, REQUEST = "client.authentication_failed", "client.request"
 VERY_DEEP = "[" * 3000
 

@@ -15,6 +15,7 @@ from tests.counterparts.phone_tlv import b64
 from tests.counterparts.phone_wire import Operation, Signed, mac, sign
 from tests.journeys.stage import Json, Stage
 
+ONE_DATABASE = True
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 REFUSED = "transaction.proof_refused"
 

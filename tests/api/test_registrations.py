@@ -14,6 +14,7 @@ from tests.counterparts.phone_tlv import b64, unb64
 from tests.counterparts.phone_wire import Operation, mac, sign
 from tests.journeys.stage import Json, Stage
 
+ONE_DATABASE = True
 REGISTER = "keys.register"
 
 

@@ -122,8 +122,10 @@ async def _refused(
         recorded = isinstance(error, Refusal) and error.recorded
         if not recorded:
             repeated = await phone_recording.record_refused(ctx, caller, reason, origin)
-            if repeated is not None:
+            if repeated is not None and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return problem_reply(repeated, request_id)[0], repeated.reason, None
+            if repeated is not None:  # used up by itself before something broke, or by an earlier request
+                return reply, reason, error
         if caller is not None and reply.status != HTTPStatus.UNAUTHORIZED:
             reply = await _proved(ctx, caller, reply)
     except Exception as second:  # noqa: BLE001 - the database or the HSM went away while saying no
