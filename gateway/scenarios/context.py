@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.scenarios.waiting import Waiters
-from gateway.store.database import Connection, Database
+from gateway.store.database import Collision, Connection, Database
 from hsm.device import Device
 from hsm.keys import KeyRef
 
@@ -63,13 +63,22 @@ class Context:
     async def unit(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none."""
+        """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none.
+
+        It is run again once where the database gave another unit the way, so it must change nothing but the database.
+        """
 
         def run() -> T:
             with self.database.unit() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await self.in_store_thread(run)
+        def run_again() -> T:
+            try:
+                return run()
+            except Collision:
+                return run()
+
+        return await self.in_store_thread(run_again)
 
     async def reading(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

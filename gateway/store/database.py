@@ -2,6 +2,9 @@
 
 A unit is one database transaction: everything in it is there afterwards, or nothing is. Units are plain
 synchronous code, run in a thread, and never held open while talking to the device or the network.
+
+Locks are taken in this order, by locking or by changing a row: user, transaction, delivery. Two units that keep to
+it wait for each other and never in a circle. Where one is chosen to yield all the same, ``Collision`` says so.
 """
 
 from collections.abc import Iterator
@@ -23,8 +26,13 @@ _SQLITE_PRAGMAS = (
     "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
 )
 _ONLY_READS = "25006"  # SQLSTATE of a server that is a standby: a failover is under way
+_YIELDED = ("40P01", "40001")  # deadlock, and what PostgreSQL could not put in an order
 
-__all__ = ["Connection", "Database", "insert_new"]
+__all__ = ["Collision", "Connection", "Database", "insert_new"]
+
+
+class Collision(Outage):
+    """The unit had to yield to another one. Nothing of it is kept, and it may be run again at once."""
 
 
 class Database:
@@ -52,6 +60,7 @@ class Database:
 
         Raises:
             Outage: the database is away, locked for too long, or full.
+            Collision: the database gave another unit the way.
         """
         with self._transaction(writes=True) as connection:
             yield connection
@@ -72,8 +81,9 @@ class Database:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             if not _is_outage(error):
                 raise
+            kind = Collision if _sqlstate(error) in _YIELDED else Outage
             # The statement and its values stay out of the text: they may be content.
-            raise Outage(f"database: {type(error.__cause__ or error).__name__}") from None
+            raise kind(f"database: {type(error.__cause__ or error).__name__}") from None
 
     def ping(self) -> None:
         """Raise Outage unless the database answers."""
@@ -105,7 +115,11 @@ def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
 def _is_outage(error: Exception) -> bool:
     """Say whether the database is away, and not our statement wrong."""
     away = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-    return isinstance(error, away) or getattr(error.__cause__, "sqlstate", None) == _ONLY_READS
+    return isinstance(error, away) or _sqlstate(error) == _ONLY_READS
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -32,8 +32,12 @@ def find_user(connection: Connection, application_id: str, user_id: str) -> User
 
 
 def lock_user(connection: Connection, application_id: str, user_id: str) -> User | None:
-    """Return the user and keep others from changing it until the unit ends (SQLite has one writer anyway)."""
-    row = connection.execute(_select(application_id, user_id).with_for_update()).one_or_none()
+    """Return the user and keep others from changing it until the unit ends (SQLite has one writer anyway).
+
+    Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
+    """
+    statement = _select(application_id, user_id).with_for_update(key_share=True)
+    row = connection.execute(statement).one_or_none()
     return None if row is None else _user(row)
 
 

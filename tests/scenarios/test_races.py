@@ -1,6 +1,8 @@
 """What holds when many change the same at once: bindings, counters, one open keyset, one outcome?"""
 
 import asyncio
+import contextlib
+import threading
 from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,6 +16,8 @@ from gateway.rules.policy import Policy
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping
 from gateway.scenarios.transactions import cancel_transaction
+from gateway.store import users
+from gateway.store.database import Connection
 from gateway.store.tables import attempts, events, transactions
 from hsm.device import Device
 from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
@@ -103,6 +107,36 @@ def test_approval_decline_cancellation_and_expiry_at_once_end_in_one_outcome(any
         )
         assert len(bench.rows(accepted)) == int(row.status != "cancelled")
     assert _events(bench, "transaction.settled") == 4
+
+
+def test_40_approvals_that_race_a_cancellation_never_meet_an_outage(any_bench: Bench):
+    bench = any_bench
+    phone = run(bench.enrol("anna"))
+    for _ in range(40):
+        name = run(bench.ask_to_confirm("anna"))
+        shown = run(bench.show(phone, name))
+        cancellations = [cancel_transaction(bench.ctx, bench.asker, name, None, ORIGIN) for _ in range(3)]
+        ended = run(_all(bench.approve(phone, shown), *cancellations))
+        assert Counter(ended) == {"done": 1, "transaction_settled": 3}
+
+
+def test_units_that_lock_each_other_out_are_both_done(any_bench: Bench):
+    bench = any_bench
+    for user in ("anna", "berta"):
+        run(bench.create_user(user))
+    both_hold_one = threading.Barrier(2)
+
+    def count(connection: Connection, *names: str) -> None:
+        for name in names:
+            users.count_failure(connection, bench.asker.application.id, name)
+            with contextlib.suppress(
+                threading.BrokenBarrierError
+            ):  # the second time, and where one writes at a time
+                both_hold_one.wait(0.5)
+
+    ended = run(_all(bench.ctx.unit(count, "anna", "berta"), bench.ctx.unit(count, "berta", "anna")))
+    assert ended == ["done", "done"]
+    assert (bench.failures("anna"), bench.failures("berta")) == (2, 2)
 
 
 def test_wrong_answers_at_once_are_counted_exactly_and_block_the_user_once(any_bench: Bench):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.rules.transaction import TransactionStatus
 from gateway.rules.user import UserStatus
-from gateway.store import guards, transactions, users
+from gateway.store import deliveries, guards, transactions, users
 from gateway.store.database import Database, insert_new
 from gateway.store.tables import receipt_keys
 from gateway.store.transactions import settle_transaction
@@ -157,6 +157,21 @@ def test_a_locked_user_waits_for_the_unit_that_holds_it(database: Database):
         order.append("first")
     second.join(10)
     assert order == ["first", "second"]
+
+
+def test_a_locked_user_keeps_nobody_from_settling_its_transactions(postgresql: Database):
+    with postgresql.unit() as connection:
+        insert_anna(connection)
+        insert_transaction(connection, "txn_1")
+    with postgresql.unit() as connection:
+        users.lock_user(connection, APPLICATION, USER)
+        with postgresql.unit() as other:
+            other.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
+            # The second change of a row in one unit looks at its foreign keys again.
+            assert settle_transaction(
+                other, "txn_1", status=TransactionStatus.CANCELLED, reason=None, now=NOW, before_expiry=False
+            )
+            assert deliveries.next_sequence(other, "txn_1") == 1
 
 
 def test_a_moment_comes_back_aware_in_utc_whatever_zone_it_was_written_in(database: Database):
