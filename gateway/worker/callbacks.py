@@ -51,7 +51,10 @@ async def deliver_due(ctx: Context, post: Post) -> int:
     now = ctx.clock.now()
     until = now + timedelta(seconds=CLAIM_SECONDS + post.seconds_most)
     claimed = await ctx.unit(deliveries.claim_deliveries, now, until, _BATCH)
-    await asyncio.gather(*(_try(ctx, post, delivery) for delivery in claimed))
+    tries = (_try(ctx, post, delivery) for delivery in claimed)
+    for failure in await asyncio.gather(*tries, return_exceptions=True):
+        if failure is not None:  # an outage or a bug: the others have come to their end before it is told
+            raise failure
     return len(claimed)
 
 
@@ -77,6 +80,20 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
 
 
 async def _send(post: Post, delivery: Delivery, headers: dict[str, str]) -> None:
+    try:
+        async with asyncio.timeout(
+            post.seconds_most
+        ):  # from the name to the status; httpx's own limits are off
+            status = await _exchange(post, delivery, headers)
+    except TimeoutError:
+        raise NotDelivered("no answer in time") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        raise NotDelivered(f"no connection: {type(error).__name__}") from None
+    if status // 100 != _SUCCESS:
+        raise NotDelivered(f"answered with status {status}")
+
+
+async def _exchange(post: Post, delivery: Delivery, headers: dict[str, str]) -> int:
     parts = urlsplit(delivery.url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -84,33 +101,25 @@ async def _send(post: Post, delivery: Delivery, headers: dict[str, str]) -> None
     literal = f"[{address}]" if ":" in address else address
     url = parts._replace(netloc=f"{literal}:{port}").geturl()
     named = {**headers, "host": parts.netloc}
-    try:
-        async with (
-            asyncio.timeout(post.seconds_most),
-            httpx2.AsyncClient(verify=post.tls, follow_redirects=False, trust_env=False) as client,
-            # The answer's body is of no interest and may be endless: it is not read.
-            client.stream(
-                "POST",
-                url,
-                content=delivery.body.encode(),
-                headers=named,
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
-            status = answer.status_code
-    except TimeoutError:
-        raise NotDelivered("no answer in time") from None
-    except (httpx2.HTTPError, OSError) as error:
-        raise NotDelivered(f"no connection: {type(error).__name__}") from None
-    if status // 100 != _SUCCESS:
-        raise NotDelivered(f"answered with status {status}")
+    async with (
+        httpx2.AsyncClient(verify=post.tls, follow_redirects=False, trust_env=False, timeout=None) as client,
+        # The answer's body is of no interest and may be endless: it is not read.
+        client.stream(
+            "POST",
+            url,
+            content=delivery.body.encode(),
+            headers=named,
+            extensions={"sni_hostname": host},
+        ) as answer,
+    ):
+        return answer.status_code
 
 
 async def _resolve(post: Post, host: str, port: int) -> str:
     """Return the address to connect to; refuses one that callbacks may not reach."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the second: a label that no name can have
         raise NotDelivered("the name of the host cannot be resolved") from None
     addresses = [str(entry[4][0]) for entry in found]
     if not post.private_addresses and not all(is_public(address) for address in addresses):
