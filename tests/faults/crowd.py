@@ -4,6 +4,7 @@ Whatever fails on the way is tried again, with a fresh nonce by phones and under
 bank. Every answer that a process of the gateway gave is believed, and noted down to be held against the database.
 """
 
+import queue
 import random
 import threading
 import time
@@ -47,7 +48,9 @@ class Crowd:
         self.gateway, self.api_key = gateway, api_key
         self.ca_pem = gateway.authority.ca_file.read_text()
         self.notes = Notes()
-        self.phones = {f"user-{number}": self._enrol(f"user-{number}") for number in range(users)}
+        names = [f"user-{number}" for number in range(users)]
+        self.waiting: dict[str, queue.Queue[str | None]] = {name: queue.Queue() for name in names}
+        self.phones = {name: self._enrol(name) for name in names}
 
     def bank(self) -> Bank:
         """Return a bank with connections of its own."""
@@ -61,24 +64,36 @@ class Crowd:
         self._insist(phone.register)
         return phone
 
-    def confirm(self, user: str, count: int) -> None:
-        """Have the user answer so many transactions, one after the other; every fifth is declined."""
-        phone = self.phones[user]
+    def close(self) -> None:
+        """Close the phones' connections."""
+        for phone in self.phones.values():
+            phone.close()
+
+    def ask(self, count: int) -> None:
+        """Have the bank create so many transactions, for one user after the other."""
         with self.bank() as bank:
             for number in range(count):
-                self._answer(bank, phone, user, number)
+                user = list(self.phones)[number % len(self.phones)]
+                self.waiting[user].put(self._create(bank, user, f"payment-{number}"))
+        for waiting in self.waiting.values():
+            waiting.put(None)
 
-    def _answer(self, bank: Bank, phone: Phone, user: str, number: int) -> None:
-        key = f"{user}-{number}"
-        text = f"Pay {number} to {user}"
-        made = self._insist(lambda: bank.create_transaction(user, text, idempotency_key=key, expires_in=7200))
+    def _create(self, bank: Bank, user: str, key: str) -> str:
+        made = self._insist(lambda: bank.create_transaction(user, key, idempotency_key=key, expires_in=7200))
         name = str(made["id"])
         if self.notes.created.setdefault(key, name) != name:
             self.notes.wrong.append(f"two transactions for the key {key}")
-        shown = self._insist(lambda: phone.show(name))
-        answer = phone.decline if number % 5 == 4 else phone.approve
-        told = self._insist(lambda: answer(shown))
-        self.notes.settled[name] = str(told["status"])
+        return name
+
+    def confirm(self, user: str) -> None:
+        """Have the user answer what the bank asks, one after the other; every fifth is declined."""
+        phone, answered = self.phones[user], 0
+        while (name := self.waiting[user].get()) is not None:
+            shown = self._insist(lambda name=name: phone.show(name))  # type: ignore[misc]
+            answer = phone.decline if answered % 5 == 4 else phone.approve
+            told = self._insist(lambda answer=answer, shown=shown: answer(shown))  # type: ignore[misc]
+            self.notes.settled[name] = str(told["status"])
+            answered += 1
 
     def change_keys(self, done: threading.Event, seed: int) -> None:
         """Issue, block, unblock and issue again, for users who confirm nothing, until it is done."""

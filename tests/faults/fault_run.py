@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,9 @@ def run(gateway: Gateway, confirmations: int, *, pause: tuple[float, float], see
             crowd = Crowd(gateway, shown["api_key"], _USERS)
             _under_fire(processes, crowd, confirmations, pause, seed, report)
             _await_callbacks(crowd, receiver, report)
+            crowd.close()
         _count(processes, crowd, receiver, report)
+        report.figures["errors in the log"] = _errors(gateway)
         asyncio.run(_audit(gateway, crowd, report))
     return report
 
@@ -80,12 +83,13 @@ def _under_fire(
 ) -> None:
     begin, done = time.monotonic(), threading.Event()
     killer = processes.kill_at_random(*pause)
-    shares = [confirmations // _USERS + (number < confirmations % _USERS) for number in range(_USERS)]
     try:
-        with ThreadPoolExecutor(_USERS + 1) as threads:
+        with ThreadPoolExecutor(_USERS + 2) as threads:
             others = threads.submit(crowd.change_keys, done, seed)
-            list(threads.map(crowd.confirm, crowd.phones, shares))
+            bank = threads.submit(crowd.ask, confirmations)
+            list(threads.map(crowd.confirm, crowd.phones))
             done.set()
+            bank.result()
             others.result()
     finally:
         done.set()
@@ -119,6 +123,13 @@ def _count(processes: Processes, crowd: Crowd, receiver: CallbackReceiver, repor
     report.faults += [f"no callback about {name}" for name in notes.settled if name not in names]
     report.faults += [f"{len(names[name])} ids for {name}" for name in names if name and len(names[name]) > 1]
     report.faults += [f"a callback was refused: {each.reason}" for each in receiver.arrivals if each.reason]
+
+
+def _errors(gateway: Gateway) -> dict[str, int]:
+    """Return what the processes complained about, without what a killed resource tracker leaves behind."""
+    lines = gateway.log_file.read_text().splitlines()
+    told = [line for line in lines if line.startswith("countersign:") or '"level": "error"' in line]
+    return dict(Counter(line.partition('"timestamp"')[0][:300] for line in told))
 
 
 async def _audit(gateway: Gateway, crowd: Crowd, report: Report) -> None:

@@ -1,7 +1,8 @@
 """Which processes make up the gateway under test, who kills them, and who starts them again?
 
 The roles run as an operator runs them: two doors and a worker, each its own program, on one database and one
-token. The killer sends SIGKILL to any of them or of their children, also while they start or stop.
+token. The killer sends SIGKILL to any of them or of their children. It mostly strikes a role that works, and now
+and then one that is just starting: if it always took any, none would ever be up again on a slow machine.
 """
 
 import contextlib
@@ -10,15 +11,20 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import httpx2
+
 from tests.gateways import Gateway
 
 ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
 _LOOK_SECONDS = 0.1
+_WORKER_STARTS_SECONDS = 5
+_ANY_ROLE = 0.2  # how often the killer asks nobody whether it is up
 _STOP_SECONDS = 30
 
 
@@ -32,6 +38,7 @@ class Processes:
         self.died_alone: list[str] = []  # without anybody having killed anything of the role
         self._chance = random.Random(seed)  # noqa: S311 - chooses a victim, no secret
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
         self._struck: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -76,12 +83,13 @@ class Processes:
         self._calm.set()
 
     def _kill_one(self) -> None:
+        roles = sorted(ROLES) if self._chance.random() < _ANY_ROLE else [r for r in ROLES if self._is_up(r)]
         with self._lock:
             candidates = [
                 (role, what, pid)
-                for role, process in sorted(self._running.items())
-                for what, pid in [("parent", process.pid), *(("child", pid) for pid in children(process.pid))]
-                if process.poll() is None
+                for role in roles
+                for what, pid in _family(self._running[role].pid)
+                if self._running[role].poll() is None
             ]
             if not candidates:
                 return
@@ -90,6 +98,15 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 self.kills[f"{role} {what}"] += 1
+
+    def _is_up(self, role: str) -> bool:
+        urls = {"application": self.gateway.application_url, "client": self.gateway.client_url}
+        if role not in urls:
+            return time.monotonic() - self._started[role] > _WORKER_STARTS_SECONDS
+        try:
+            return httpx2.get(f"{urls[role]}/readyz", verify=False, trust_env=False).is_success
+        except httpx2.TransportError:
+            return False
 
     def _keep_up(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
@@ -102,8 +119,13 @@ class Processes:
 
     def _start(self, role: str) -> None:
         self._struck.discard(role)
+        self._started[role] = time.monotonic()
         self._running[role] = self.gateway.start(*ROLES[role], wait=False)
         self.starts[role] += 1
+
+
+def _family(pid: int) -> list[tuple[str, int]]:
+    return [("parent", pid), *(("child", child) for child in children(pid))]
 
 
 def children(pid: int) -> list[int]:

@@ -1,7 +1,9 @@
 """Which databases are the tests run on: an empty or a migrated one of each kind, gone afterwards."""
 
 import contextlib
+import functools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +28,23 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def migrated_database(kind: str, folder: Path) -> Iterator[Database]:
     """Give an open database at the newest schema."""
-    with empty_database(kind, folder) as url, opened(url) as database:
-        migrate.upgrade(database)
-        yield database
+    with empty_database(kind, folder) as url:
+        if kind == "sqlite":
+            (folder / "countersign.db").write_bytes(_migrated_file())
+        with opened(url) as database:
+            migrate.upgrade(database)
+            yield database
+
+
+@functools.cache
+def _migrated_file() -> bytes:
+    """Return a migrated SQLite database, made once: most tests need one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "countersign.db"
+        with opened(f"sqlite:///{path}") as database:
+            migrate.upgrade(database)
+            database.tidy()
+        return path.read_bytes()
 
 
 @contextlib.contextmanager
