@@ -18,6 +18,7 @@ class Meaning(StrEnum):
     MISSING = "missing"
     METHOD = "method"
     CONFLICT = "conflict"
+    TOO_SLOW = "too_slow"
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
     MEDIA = "media"
@@ -59,6 +60,8 @@ CATALOGUE: dict[str, Problem] = {
                 "The resource does not exist or belongs to another application."),
         Problem("method_not_allowed", _M.METHOD, "The method is not allowed here",
                 "See the `Allow` header."),
+        Problem("too_slow", _M.TOO_SLOW, "The request did not come to its end in time",
+                "Send the body without pauses; the limit is named in `detail`."),
         Problem("too_large", _M.TOO_LARGE, "The request is too large",
                 "The limit is named in `detail`."),
         Problem("too_many_failures", _M.TOO_MANY, "Too many failed requests came from this address",

@@ -6,12 +6,13 @@ Secrets are never values here: a setting names the file that holds them.
 import os
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "COUNTERSIGN_"
+_ISSUER_BYTES = 64
 
 
 class SettingsError(Exception):
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
         300,
         ge=1,
         description="Requests that fail to authenticate, from one address in one minute and process, after which "
-        "the client door refuses the address for the rest of the minute.",
+        "the door refuses the address for the rest of the minute.",
     )
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses whose `X-Forwarded-For` is believed (the DMZ proxy)."
@@ -80,18 +81,33 @@ class Settings(BaseSettings):
         "info", description="Least level of log lines."
     )
 
+    @field_validator("issuer")
+    @classmethod
+    def _fits_a_package(cls, value: str) -> str:
+        if len(value.encode()) > _ISSUER_BYTES or not value.isprintable():
+            raise ValueError(f"must be printable and at most {_ISSUER_BYTES} bytes in UTF-8")
+        return value
+
     @field_validator("client_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("must be an https URL without query")
+        plain = value.isascii() and value.isprintable() and " " not in value
+        if (
+            parts.scheme not in ("https", "http")
+            or not parts.hostname
+            or not plain
+            or parts.query
+            or parts.fragment
+        ):
+            raise ValueError("must be an https URL in ASCII without query")
         return value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod
     def _no_password(cls, value: str) -> str:
-        if value and urlsplit(value).password:
+        parts = urlsplit(value)
+        if parts.password or "password" in parse_qs(parts.query, keep_blank_values=True):
             raise ValueError("must not hold a password; name a file in COUNTERSIGN_DATABASE_PASSWORD_FILE")
         return value
 

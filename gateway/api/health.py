@@ -1,6 +1,10 @@
-"""Is this process well: `livez` never touches database or HSM, `readyz` tries both."""
+"""Is this process well: `livez` never touches database or HSM, `readyz` tries both, once a second at most."""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from datetime import datetime, timedelta
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -12,30 +16,53 @@ from gateway.wire.timestep import format_time
 from hsm.errors import DeviceError
 
 _MOST_SECONDS = 5
+_KEPT = timedelta(seconds=1)
 
 
 def health_routes(ctx: Context) -> list[Route]:
-    """Return the routes `/livez` and `/readyz`."""
+    """Return the routes `/livez` and `/readyz`; they need no credentials, so they must cost next to nothing."""
+    probe = _Probe(ctx)
 
     async def livez(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "alive"})
 
     async def readyz(_request: Request) -> JSONResponse:
-        checks = {
-            "database": await _try(ctx, ctx.store_threads, ctx.database.ping),
-            "device": await _try(ctx, ctx.device_threads, lambda: ctx.device.mac(ctx.keys.decoy, b"readyz")),
-        }
-        ready = all(state == "ok" for state in checks.values())
-        body = {"status": "ready" if ready else "not ready", "time": format_time(ctx.clock.now()), **checks}
-        return JSONResponse(body, status_code=200 if ready else 503)
+        body = await probe.result()
+        return JSONResponse(body, status_code=200 if body["status"] == "ready" else 503)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
-async def _try(_ctx: Context, threads: object, probe: object) -> str:
+class _Probe:
+    """Tries database and device, and remembers the result for a moment; callers of that moment share it."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._lock = asyncio.Lock()
+        self._tried_at: datetime | None = None
+        self._body: dict[str, Any] = {}
+
+    async def result(self) -> dict[str, Any]:
+        async with self._lock:
+            now = self._ctx.clock.now()
+            if self._tried_at is None or now - self._tried_at >= _KEPT:
+                self._body = await self._try_both(now)
+                self._tried_at = now
+            return self._body
+
+    async def _try_both(self, now: datetime) -> dict[str, Any]:
+        ctx = self._ctx
+        database = await _try(ctx.store_threads, ctx.database.ping)
+        device = await _try(ctx.device_threads, lambda: ctx.device.mac(ctx.keys.decoy, b"readyz"))
+        ready = database == device == "ok"
+        status = "ready" if ready else "not ready"
+        return {"status": status, "time": format_time(now), "database": database, "device": device}
+
+
+async def _try(threads: Executor, probe: Callable[[], object]) -> str:
     loop = asyncio.get_running_loop()
     try:
-        await asyncio.wait_for(loop.run_in_executor(threads, probe), _MOST_SECONDS)  # type: ignore[arg-type]
+        await asyncio.wait_for(loop.run_in_executor(threads, probe), _MOST_SECONDS)
     except (Outage, DeviceError, TimeoutError) as error:
         return f"away: {type(error).__name__}"
     return "ok"

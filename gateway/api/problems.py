@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gateway.refusals import CATALOGUE, Meaning, Outage, Problem, Refusal
 from gateway.wire.errors import WireError
-from hsm.errors import DeviceError, DeviceUnavailable
+from hsm.errors import DeviceError, DeviceUnavailable, DuplicateKey, InvalidUri, KeyMissing
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 60
@@ -22,6 +22,7 @@ STATUS: dict[Meaning, int] = {
     Meaning.MISSING: 404,
     Meaning.METHOD: 405,
     Meaning.CONFLICT: 409,
+    Meaning.TOO_SLOW: 408,
     Meaning.TOO_LARGE: 413,
     Meaning.TOO_MANY: 429,
     Meaning.MEDIA: 415,
@@ -64,6 +65,10 @@ def problem_reply(error: Exception, request_id: str) -> tuple[Reply, str]:
     if isinstance(error, Outage | DeviceUnavailable):
         headers = {"retry-after": str(error.retry_after_seconds)}
         return _document(CATALOGUE["outage"], request_id, headers=headers), str(error)
+    if isinstance(
+        error, KeyMissing | DuplicateKey | InvalidUri
+    ):  # the row names a key that is not (alone) there
+        return _document(CATALOGUE["integrity_failure"], request_id), str(error)
     if isinstance(error, DeviceError):
         return _document(CATALOGUE["outage"], request_id, headers={"retry-after": "5"}), str(error)
     return _document(CATALOGUE["internal_error"], request_id), type(error).__name__

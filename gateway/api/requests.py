@@ -1,5 +1,6 @@
 """What does a request bring along: its id, its body under a limit, where it came from."""
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from gateway.refusals import Refusal
 from gateway.scenarios.recording import Origin
 
 _ADDRESS_MOST = 64
+_BODY_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,9 @@ class Peers:
         """Return the address of the caller; behind a trusted proxy the last one it added."""
         peer = request.client.host if request.client else None
         if peer in self.trusted:
-            forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+            # Proxies append to the line or add one of their own: the last word is the proxy's in both cases.
+            lines = request.headers.getlist("x-forwarded-for") or [""]
+            forwarded = lines[-1].rpartition(",")[2].strip()
             return (forwarded or peer)[:_ADDRESS_MOST]
         return peer
 
@@ -39,8 +43,8 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     """Return the body, read once and never beyond the limit.
 
     Raises:
-        Refusal: ``too_large``, ``unsupported_media_type`` for an encoded body, ``malformed_request`` when the
-            caller went away.
+        Refusal: ``too_large``, ``too_slow``, ``unsupported_media_type`` for an encoded body,
+            ``malformed_request`` when the caller went away.
     """
     too_large = Refusal("too_large", detail=f"A request has at most {most_bytes} bytes here.")
     if request.headers.get("content-encoding"):
@@ -50,11 +54,14 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
         raise too_large
     parts, size = [], 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most_bytes:
-                raise too_large
-            parts.append(part)
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > most_bytes:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError:
+        raise Refusal("too_slow", detail=f"A body comes within {_BODY_SECONDS} seconds.") from None
     except ClientDisconnect:
         raise Refusal("malformed_request", "the caller went away") from None
     return b"".join(parts)

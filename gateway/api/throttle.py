@@ -4,11 +4,14 @@ It keeps one address from filling the event log and the HSM's time. It decides n
 are exact, in the database, and count only what was asked under a valid authentication code.
 """
 
+import ipaddress
 from collections import Counter
 
 from gateway.clock import Clock
+from gateway.refusals import Refusal
 
 _MINUTE_SECONDS = 60
+_SITE_BITS = 64  # of IPv6: one site has a network of this size, and all the addresses in it
 _ADDRESSES_MOST = 100_000  # a flood of addresses must not fill the memory; beyond it new ones are not counted
 
 
@@ -29,16 +32,31 @@ class Throttle:
     def is_closed(self, address: str | None) -> bool:
         """Say whether the address has to wait."""
         self._turn()
-        return self._failures.get(address, 0) >= self._most
+        return self._failures.get(_network(address), 0) >= self._most
+
+    def require_open(self, address: str | None) -> None:
+        """Refuse an address that has to wait, before HSM and database are asked anything."""
+        if self.is_closed(address):
+            raise Refusal("too_many_failures", "too many failed requests from this address")
 
     def count(self, address: str | None) -> None:
         """Count one more failure of the address."""
         self._turn()
-        if address in self._failures or len(self._failures) < _ADDRESSES_MOST:
-            self._failures[address] += 1
+        network = _network(address)
+        if network in self._failures or len(self._failures) < _ADDRESSES_MOST:
+            self._failures[network] += 1
 
     def _turn(self) -> None:
         minute = int(self._clock.now().timestamp()) // _MINUTE_SECONDS
         if minute != self._minute:
             self._minute = minute
             self._failures.clear()
+
+
+def _network(address: str | None) -> str | None:
+    """Return what is counted as one: an IPv4 address, or the network of an IPv6 site."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address
+    return address if ip.version == 4 else str(ipaddress.ip_network((ip, _SITE_BITS), strict=False))  # noqa: PLR2004

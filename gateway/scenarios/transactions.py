@@ -1,5 +1,6 @@
 """How does a transaction come to be, get read and get cancelled: the application's and the phone's views."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ async def create_transaction(
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``no_active_keys``, ``not_allowed_by_policy``,
             ``idempotency_mismatch``.
     """
-    transaction = _draft(ctx, asker, wish)
+    transaction = await asyncio.to_thread(_draft, ctx, asker, wish)  # hashes up to the largest content
     view, new = await ctx.unit(_create, ctx, asker, transaction, wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
     return view, new

@@ -12,7 +12,16 @@ from gateway.api.problems import CONTENT_TYPE, STATUS
 from gateway.refusals import CATALOGUE
 
 _REF = "#/components/schemas/{model}"
-_ALWAYS = ("unauthenticated", "scope_missing", "malformed_request", "too_large", "outage", "internal_error")
+_ALWAYS = (
+    "unauthenticated",
+    "scope_missing",
+    "malformed_request",
+    "too_large",
+    "too_slow",
+    "too_many_failures",
+    "outage",
+    "internal_error",
+)
 
 
 def document() -> dict[str, Any]:

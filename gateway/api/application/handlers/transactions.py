@@ -1,5 +1,7 @@
 """What the calls about transactions and signatures do."""
 
+import asyncio
+
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
 from gateway.api.problems import Reply, json_reply
@@ -22,7 +24,8 @@ _DIGEST_BYTES = 32
 async def create(ctx: Context, ask: Ask) -> Reply:
     """Create a transaction."""
     body: models.CreateTransaction = ask.body
-    view, new = await transactions.create_transaction(ctx, ask.asker, _wish(ask, body), ask.once, ask.origin)
+    wish = await asyncio.to_thread(_wish, ask, body)  # decoding large content would keep everybody waiting
+    view, new = await transactions.create_transaction(ctx, ask.asker, wish, ask.once, ask.origin)
     return json_reply(201, view, {} if new else {"idempotency-replayed": "true"})
 
 

@@ -1,0 +1,95 @@
+"""What does a request of an application say: path, query, body and idempotency key, each checked for its form."""
+
+import asyncio
+import hashlib
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from gateway.api.application.asking import Ask
+from gateway.api.application.calls import Call
+from gateway.api.requests import require_json
+from gateway.refusals import Refusal
+from gateway.scenarios.access import Asker
+from gateway.scenarios.idempotency import Once
+from gateway.scenarios.recording import Origin
+from gateway.wire.request import parse_json
+from gateway.wire.text import check_id
+
+_KEY = re.compile(r"[!-~]{1,128}")
+_LARGE = 64 * 1024
+
+
+async def read_ask(call: Call, request: Request, asker: Asker, raw: bytes, origin: Origin) -> Ask:
+    """Return what a handler gets to see.
+
+    Raises:
+        Refusal, WireError, pydantic.ValidationError: it is not of the form the call takes.
+    """
+    _require_utf8(request)
+    if call.takes is None and raw:
+        raise Refusal("malformed_request", "body where none belongs", detail="This call takes no body.")
+    if call.takes is not None:
+        require_json(request)
+
+    def read() -> Ask:
+        return Ask(
+            asker=asker,
+            path=_path(request),
+            query=_query(call, request),
+            body=_body(call, raw),
+            once=_once(call, request, raw),
+            origin=origin,
+        )
+
+    # Reading a large document would keep everybody waiting.
+    return await asyncio.to_thread(read) if len(raw) > _LARGE else read()
+
+
+def _require_utf8(request: Request) -> None:
+    """Refuse an address that is not UTF-8: read leniently, several wrong ids would become one."""
+    try:
+        for part in (request.scope["raw_path"], request.scope["query_string"]):
+            unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        raise Refusal("malformed_request", "address is not UTF-8") from None
+
+
+def _path(request: Request) -> dict[str, str]:
+    """Return the ids in the path; routes match the path as it was sent, so an id may hold an encoded slash."""
+    values = {name: unquote_to_bytes(value).decode() for name, value in request.path_params.items()}
+    for name, value in values.items():
+        check_id(value, what=name)
+    return values
+
+
+def _body(call: Call, raw: bytes) -> Any:
+    if call.takes is None:
+        return None
+    return call.takes.model_validate(parse_json(raw, most_bytes=len(raw)))
+
+
+def _query(call: Call, request: Request) -> dict[str, str]:
+    known = {query.name: query for query in call.query}
+    values: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        query = known.get(name)
+        if query is None or name in values or re.fullmatch(query.pattern, value) is None:
+            error = {"pointer": f"?{name[:64]}", "detail": "unknown, repeated or of the wrong form"}
+            raise Refusal("malformed_request", "query", errors=(error,))
+        values[name] = value
+    return values
+
+
+def _once(call: Call, request: Request, raw: bytes) -> Once:
+    given = request.headers.getlist("idempotency-key")
+    digest = hashlib.sha256(f"{call.method} {request.url.path}\n".encode() + raw).digest()
+    if not call.key_accepted or not given:
+        if call.key_required:
+            raise Refusal("idempotency_key_required")
+        return Once(None, digest)
+    if len(given) != 1 or _KEY.fullmatch(given[0]) is None:
+        raise Refusal("idempotency_key_required", "unusable Idempotency-Key")
+    return Once(given[0], digest)
