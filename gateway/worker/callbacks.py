@@ -81,9 +81,8 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
 
 async def _send(post: Post, delivery: Delivery, headers: dict[str, str]) -> None:
     try:
-        async with asyncio.timeout(
-            post.seconds_most
-        ):  # from the name to the status; httpx's own limits are off
+        # From the name to the status; the client's own limits are off.
+        async with asyncio.timeout(post.seconds_most):
             status = await _exchange(post, delivery, headers)
     except TimeoutError:
         raise NotDelivered("no answer in time") from None
