@@ -9,8 +9,17 @@ from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store.database import Connection
 
 
-async def record_refused(ctx: Context, caller: Caller | None, reason: str, origin: Origin) -> Refusal | None:
+async def record_refused(
+    ctx: Context, caller: Caller | None, reason: str, origin: Origin, *, broken: bool = False
+) -> Refusal | None:
     """Record a refused request; an authenticated one is used up by it.
+
+    Args:
+        ctx: the parts.
+        caller: who asked; None when that was not proved.
+        reason: why it was refused, for the log.
+        origin: where it came from.
+        broken: something behind the door failed, so that a used request is no sign of a replay.
 
     Returns:
         The refusal of a repeat, when the request had been used before: its sender must not learn more than that.
@@ -18,7 +27,8 @@ async def record_refused(ctx: Context, caller: Caller | None, reason: str, origi
     try:
         await ctx.unit(_record, ctx, caller, reason, origin)
     except Refusal as repeated:
-        await ctx.unit(_record_repeat, ctx, caller, repeated.reason)
+        if not broken:
+            await ctx.unit(_record_repeat, ctx, caller, repeated.reason)
         return repeated
     return None
 

@@ -47,7 +47,7 @@ def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
         Route(PREFIX + action, _endpoint(ctx, peers, throttle, action, scenario), methods=["POST"])
         for action, scenario in ACTIONS.items()
     ]
-    handlers = fallback_handlers(ctx, peers, "client")
+    handlers = fallback_handlers(ctx, peers, throttle, "client")
     door = Starlette(
         routes=[*routes, *health_routes(ctx)], exception_handlers=handlers, middleware=[Middleware(ReadToEnd)]
     )
@@ -62,13 +62,14 @@ def _endpoint(
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
         line = RequestLine("client", request_id, "POST", PREFIX + action, address)
-        if throttle.is_closed(address):  # refused before database and HSM are asked
-            reply, _ = problem_reply(Refusal("too_many_failures"), request_id)
-            line.finish(reply, "too many failures")
+        try:
+            throttle.require_open(address)
+        except Refusal as refusal:
+            reply, reason = problem_reply(refusal, request_id)
+            line.finish(reply, reason)
             return send(reply, request_id)
         reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
-        if reply.status == HTTPStatus.UNAUTHORIZED:
-            throttle.count(address)
+        throttle.count_unproved(address, reply)
         line.finish(reply, reason, error)
         return send(reply, request_id)
 
@@ -121,11 +122,12 @@ async def _refused(
     try:
         recorded = isinstance(error, Refusal) and error.recorded
         if not recorded:
-            repeated = await phone_recording.record_refused(ctx, caller, reason, origin)
-            if repeated is not None and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                return problem_reply(repeated, request_id)[0], repeated.reason, None
-            if repeated is not None:  # used up by itself before something broke, or by an earlier request
+            broken = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            repeated = await phone_recording.record_refused(ctx, caller, reason, origin, broken=broken)
+            if repeated is not None and broken:  # used up by itself before something broke, or long before
                 return reply, reason, error
+            if repeated is not None:
+                return problem_reply(repeated, request_id)[0], repeated.reason, None
         if caller is not None and reply.status != HTTPStatus.UNAUTHORIZED:
             reply = await _proved(ctx, caller, reply)
     except Exception as second:  # noqa: BLE001 - the database or the HSM went away while saying no
