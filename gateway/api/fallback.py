@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway.api.problems import Reply, problem_reply
 from gateway.api.recorder import RequestLine
 from gateway.api.requests import Peers, make_origin, new_request_id, send
+from gateway.api.throttle import Throttle
 from gateway.refusals import Outage, Refusal
 from gateway.scenarios.context import Context
 from gateway.scenarios.phone_recording import record_refused
@@ -18,24 +19,35 @@ _CODES = {404: "not_found", 405: "method_not_allowed"}
 _ROUTE = "no route"
 
 
-def fallback_handlers(ctx: Context, peers: Peers, door: str) -> dict[Any, Callable[..., Awaitable[Response]]]:
+def fallback_handlers(
+    ctx: Context, peers: Peers, throttle: Throttle, door: str
+) -> dict[Any, Callable[..., Awaitable[Response]]]:
     """Return the handlers of unknown routes and wrong methods; the answer names nothing of what was sent."""
 
     async def handle(request: Request, error: HTTPException) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
         line = RequestLine(door, request_id, request.method[:16], _ROUTE, address)
-        refusal = Refusal(_CODES[error.status_code], _ROUTE)
+        refusal = _refusal(throttle, address, error.status_code)
         reply, reason = problem_reply(refusal, request_id)
         reply = Reply(
             reply.status, reply.body, reply.content_type, {**reply.headers, **(error.headers or {})}
         )
-        if door == "client":
+        throttle.count(address)
+        if door == "client" and refusal.problem.code != "too_many_failures":
             reason = await _record(ctx, request_id, address, reason)
         line.finish(reply, reason)
         return send(reply, request_id)
 
     return dict.fromkeys(_CODES, handle)
+
+
+def _refusal(throttle: Throttle, address: str | None, status: int) -> Refusal:
+    try:
+        throttle.require_open(address)
+    except Refusal as refusal:
+        return refusal
+    return Refusal(_CODES[status], _ROUTE)
 
 
 async def _record(ctx: Context, request_id: str, address: str | None, reason: str) -> str:

@@ -7,10 +7,13 @@ are exact, in the database, and count only what was asked under a valid authenti
 import ipaddress
 from collections import Counter
 
+from gateway.api.problems import Reply
 from gateway.clock import Clock
 from gateway.refusals import Refusal
+from gateway.wire.authcode import HEADER
 
 _MINUTE_SECONDS = 60
+_REFUSED, _BROKEN = 400, 500
 _SITE_BITS = 64  # of IPv6: one site has a network of this size, and all the addresses in it
 _ADDRESSES_MOST = 100_000  # a flood of addresses must not fill the memory; beyond it new ones are not counted
 
@@ -45,6 +48,11 @@ class Throttle:
         network = _network(address)
         if network in self._failures or len(self._failures) < _ADDRESSES_MOST:
             self._failures[network] += 1
+
+    def count_unproved(self, address: str | None, reply: Reply) -> None:
+        """Count a refused request of a phone that showed no valid authentication code: its answer has no proof."""
+        if _REFUSED <= reply.status < _BROKEN and HEADER.lower() not in reply.headers:
+            self.count(address)
 
     def _turn(self) -> None:
         minute = int(self._clock.now().timestamp()) // _MINUTE_SECONDS

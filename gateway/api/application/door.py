@@ -35,7 +35,7 @@ def application_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlett
     routes = [
         Route(call.path, _endpoint(ctx, peers, throttle, call), methods=[call.method]) for call in CALLS
     ]
-    handlers = fallback_handlers(ctx, peers, "application")
+    handlers = fallback_handlers(ctx, peers, throttle, "application")
     routes += [*_open_routes(ctx), *health_routes(ctx)]
     door = Starlette(
         routes=routes, exception_handlers=handlers, middleware=[Middleware(ReadToEnd), Middleware(RawPath)]

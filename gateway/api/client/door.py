@@ -65,8 +65,8 @@ def _endpoint(
         try:
             throttle.require_open(address)
         except Refusal as refusal:
-            reply, reason = problem_reply(refusal, request_id)
-            line.finish(reply, reason)
+            reply, _ = problem_reply(refusal, request_id)
+            line.finish(reply, refusal.reason)
             return send(reply, request_id)
         reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
         throttle.count_unproved(address, reply)
