@@ -87,6 +87,19 @@ def next_status(status: KeysetStatus, action: KeysetAction) -> KeysetStatus:
     return following
 
 
+def spent_keys(keyset: Keyset, *, answered: bool) -> tuple[str, ...]:
+    """Return the handles nobody needs any more: none of an open keyset, Kauth of one that has ended.
+
+    Khmac as well where the keyset never came into use and no answer was given with it; else it verifies
+    old answers for ever.
+    """
+    if keyset.status in OPEN:
+        return ()
+    if keyset.status in (KeysetStatus.VOID, KeysetStatus.LAPSED) and not answered:
+        return keyset.khmac, keyset.kauth
+    return (keyset.kauth,)
+
+
 def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_required: bool) -> str | None:
     """Say why the keyset cannot authenticate a request now; None if it can.
 

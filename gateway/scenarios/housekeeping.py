@@ -1,6 +1,7 @@
 """What happens without anybody asking: time-outs, lapsed keysets, loose keys, old marks."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gateway.rules import keyset as keyset_rules
@@ -18,6 +19,15 @@ from hsm.keys import KeyRef
 
 _BATCH = 100
 _ADOPTED_WITHIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """A keyset that names a key as its own, and whether answers were given with it."""
+
+    keyset: Keyset
+    user: User
+    answered: bool
 
 
 async def expire_transactions(ctx: Context) -> int:
@@ -87,26 +97,54 @@ def _write_lapse(connection: Connection, ctx: Context, user: User, seen: Keyset,
 
 
 async def sweep_keys(ctx: Context) -> int:
-    """Destroy on the token what no keyset owns: never adopted, or no longer needed. Return how many."""
+    """Destroy on the token what no keyset needs: never adopted, or of a keyset that ended. Return how many."""
     now = ctx.clock.now()
     await ctx.unit(loose_keys.doom_forgotten, now - _ADOPTED_WITHIN, now)
     doomed = await ctx.reading(loose_keys.doomed_keys, _BATCH)
     for uri, keyset_id in doomed:
-        refused = await ctx.on_device(_destroy, ctx, uri)
-        await ctx.unit(_forget, ctx, uri, keyset_id, refused)
+        owners = await ctx.reading(_owners, uri)
+        refused = await ctx.on_device(_destroy, ctx, uri, owners)
+        await ctx.unit(_forget, ctx, uri, keyset_id, owners if refused else (), refused)
     return len(doomed)
 
 
-def _destroy(ctx: Context, uri: str) -> str | None:
+def _owners(connection: Connection, uri: str) -> list[_Owner]:
+    """Return the keysets that name the key, however the row of the key spells it."""
+    try:
+        plain = KeyRef.parse(uri).uri()
+    except InvalidUri:
+        return []
+    owners = []
+    for keyset in keysets.keysets_naming(connection, plain):
+        user = users.find_user(connection, keyset.application_id, keyset.user_id)
+        assert user is not None
+        owners.append(_Owner(keyset, user, transactions.was_used(connection, keyset.id)))
+    return owners
+
+
+def _destroy(ctx: Context, uri: str, owners: Sequence[_Owner]) -> str | None:
     """Destroy the key, or say why nobody who is honest would have written this row."""
     try:
-        ctx.device.destroy(KeyRef.parse(uri))
+        key = KeyRef.parse(uri)
+        for owner in owners:
+            if not bindings.is_bound(ctx, owner.keyset, owner.user.status):
+                return "named by a keyset that is not the one the HSM vouched for"
+            if key.uri() not in keyset_rules.spent_keys(owner.keyset, answered=owner.answered):
+                return "a keyset needs the key"
+        ctx.device.destroy(key)
     except (InvalidUri, KeyProtected) as error:
         return str(error)
     return None
 
 
-def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str, refused: str | None) -> None:
+def _forget(
+    connection: Connection,
+    ctx: Context,
+    uri: str,
+    keyset_id: str,
+    owners: Sequence[_Owner],
+    refused: str | None,
+) -> None:
     loose_keys.forget_key(connection, uri)
     event = make_event(
         EventType.BINDING_BROKEN if refused else EventType.KEY_DESTROYED,
@@ -114,10 +152,18 @@ def _forget(connection: Connection, ctx: Context, uri: str, keyset_id: str, refu
         ctx.clock.now(),
         SYSTEM,
         reason=refused,
-        keyset_id=keyset_id,
         detail={"key": uri},
+        **_subject(keyset_id, owners),
     )
     record(connection, [event])
+
+
+def _subject(keyset_id: str, owners: Sequence[_Owner]) -> dict[str, str]:
+    """Return whom the event is about: who owns the key, whatever the row of the key says."""
+    if not owners:
+        return {"keyset_id": keyset_id}
+    keyset = owners[0].keyset
+    return {"application_id": keyset.application_id, "user_id": keyset.user_id, "keyset_id": keyset.id}
 
 
 async def forget_old_marks(ctx: Context) -> None:

@@ -67,7 +67,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a unit that only reads; it waits for no writer on SQLite."""
+        """Open a unit that only reads, all of it at one moment; it waits for no writer.
+
+        A keyset and its user must be seen as they were together, or the HSM would not vouch for the pair.
+        """
         with self._transaction(writes=False) as connection:
             yield connection
 
@@ -76,6 +79,8 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 connection.execution_options(countersign_writes=writes)
+                if not writes and not self.is_sqlite:
+                    connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:

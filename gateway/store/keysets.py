@@ -45,6 +45,12 @@ def keysets_of(connection: Connection, application_id: str, user_id: str) -> lis
     return [_keyset(row) for row in rows]
 
 
+def keysets_naming(connection: Connection, uri: str) -> list[Keyset]:
+    """Return every keyset, whatever its state, that names this key as one of its own."""
+    named = sa.or_(keysets.c.khmac == uri, keysets.c.kauth == uri, keysets.c.kpublic == uri)
+    return [_keyset(row) for row in connection.execute(sa.select(keysets).where(named))]
+
+
 def lapsed_keysets(connection: Connection, now: datetime, most: int) -> list[Keyset]:
     """Return issued keysets whose time to register is over."""
     rows = connection.execute(

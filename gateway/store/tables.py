@@ -109,6 +109,7 @@ keysets = sa.Table(
     _moment("registered_at", nullable=True), _moment("ended_at", nullable=True),
     _moment("code_given_at", nullable=True), _bytes("binding"), _of_user(),
     sa.Index(None, "application_id", "user_id"), sa.UniqueConstraint("khmac"), sa.UniqueConstraint("kauth"),
+    sa.Index(None, "kpublic"),
 )  # fmt: skip
 
 # Objects on the token that no keyset owns: not yet (planned) or no more (doomed). The sweep destroys them.
@@ -138,7 +139,7 @@ contents = sa.Table(
 attempts = sa.Table(
     "attempts", metadata,
     _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
-    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False), _text("operation", 16), _text("channel", 16),
+    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True), _text("operation", 16), _text("channel", 16),
     sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"), _bytes("signature", nullable=True),
     _json("verified"), _text("outcome", 16), _json("device"), sa.Column("receipt", sa.Text, nullable=True),
     _moment("created_at"),

@@ -182,6 +182,12 @@ def insert_attempt(connection: Connection, attempt: Attempt) -> None:
     connection.execute(sa.insert(attempts).values(**values))
 
 
+def was_used(connection: Connection, keyset_id: str) -> bool:
+    """Say whether any answer to a transaction was ever given with the keyset."""
+    found = connection.execute(sa.select(attempts.c.id).where(attempts.c.keyset_id == keyset_id).limit(1))
+    return found.first() is not None
+
+
 def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:
     """Return every attempt at the transaction, oldest first."""
     rows = connection.execute(
