@@ -6,6 +6,7 @@ Whatever fails, the answer and the work are the same; only the event log learns 
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
@@ -162,7 +163,9 @@ def _record_failure(
     now: datetime,
     why: str | None,
 ) -> None:
-    subject = {} if facts is None else _subject(facts)
+    subject: dict[str, Any] = {"detail": {"device": request.envelope.device}}
+    if facts is not None:
+        subject |= _subject(facts)
     lines = [
         make_event(EventType.AUTHENTICATION_FAILED, "refused", now, request.origin, reason=why, **subject)
     ]

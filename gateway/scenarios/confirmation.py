@@ -173,6 +173,7 @@ def _refuse(connection: Connection, caller: Caller, answer: _Answer) -> _Settled
         caller.now,
         caller.origin,
         reason=f"wrong {failed}",
+        detail={"device": caller.envelope.device},
         **settling.subject(caller.application.id, answer.transaction, caller.keyset.id),
     )
     record(connection, [event])

@@ -171,6 +171,7 @@ def _event(caller: Caller, type_: EventType, result: str, reason: str | None = N
         application_id=caller.application.id,
         user_id=caller.user.user_id,
         keyset_id=caller.keyset.id,
+        detail={"device": caller.envelope.device},
     )
 
 

@@ -45,6 +45,7 @@ def announce(
         now,
         origin,
         reason=transaction.reason,
+        detail={"device": decisive.device} if decisive else {},
         **subject(application.id, transaction, decisive.keyset_id if decisive else None),
     )
     record(connection, [event])

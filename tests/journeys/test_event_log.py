@@ -109,3 +109,15 @@ def test_pages_of_events_hold_each_event_once(stage: Stage) -> None:
         after = page["next"]
     assert paged == whole
     assert sorted(set(whole)) == whole
+
+
+def test_the_device_that_asked_stands_in_every_event_of_a_phone(stage: Stage) -> None:
+    phone = stage.phone()
+    phone.approve(stage.ask(phone))
+    told = [
+        event
+        for event in stage.bank.events(user=phone.account.user, limit=200)["events"]
+        if event["authcode"]
+    ]
+    assert {event["type"] for event in told} >= {"keyset.registered", "client.request", "transaction.settled"}
+    assert [event["type"] for event in told if event["detail"].get("device") != {"uv": "password"}] == []
