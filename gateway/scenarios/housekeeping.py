@@ -59,12 +59,13 @@ async def lapse_keysets(ctx: Context) -> int:
     for keyset in lapsed:
         user = await ctx.reading(users.find_user, keyset.application_id, keyset.user_id)
         assert user is not None
-        changed = await ctx.on_device(_lapse, ctx, keyset, user)
-        await ctx.unit(_write_lapse, ctx, user, keyset, changed)
+        bound, changed = await ctx.on_device(_lapse, ctx, keyset, user)
+        await ctx.unit(_write_lapse, ctx, user, keyset, changed, bound=bound)
     return len(lapsed)
 
 
-def _lapse(ctx: Context, keyset: Keyset, user: User) -> Keyset:
+def _lapse(ctx: Context, keyset: Keyset, user: User) -> tuple[bool, Keyset]:
+    """Return whether the HSM vouches for the keyset, and how it ends."""
     ended = replace(
         keyset,
         status=keyset_rules.next_status(keyset.status, KeysetAction.LAPSE),
@@ -72,17 +73,24 @@ def _lapse(ctx: Context, keyset: Keyset, user: User) -> Keyset:
         ended_at=ctx.clock.now(),
     )
     if not bindings.is_bound(ctx, keyset, user.status):
-        return ended  # keeps the MAC that does not fit: a broken row stays broken
-    return bindings.bind(ctx, ended, user.status)
+        return False, ended  # keeps the MAC that does not fit: a broken row stays broken
+    return True, bindings.bind(ctx, ended, user.status)
 
 
-def _write_lapse(connection: Connection, ctx: Context, user: User, seen: Keyset, changed: Keyset) -> None:
+def _write_lapse(
+    connection: Connection, ctx: Context, user: User, seen: Keyset, changed: Keyset, *, bound: bool
+) -> None:
+    """End the keyset. A row the HSM did not vouch for ends too, so that it is met once; its keys stay."""
     if not users.raise_version(connection, user):
         return  # changed meanwhile; the next round looks again
     if not keysets.change_keyset(connection, seen, changed):
         return
     now = ctx.clock.now()
-    loose_keys.doom_keys(connection, [seen.khmac, seen.kauth], seen.id, now)
+    if not bound:
+        record(connection, [bindings.alarm(seen, now, SYSTEM)])
+        return
+    answered = transactions.was_used(connection, seen.id)
+    loose_keys.doom_keys(connection, keyset_rules.spent_keys(changed, answered=answered), seen.id, now)
     event = make_event(
         EventType.KEYSET_ENDED,
         "lapsed",

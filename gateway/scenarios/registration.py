@@ -19,7 +19,7 @@ from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
 from gateway.scenarios.user_lifecycle import block_after_failures
-from gateway.store import keysets, loose_keys, users
+from gateway.store import keysets, loose_keys, transactions, users
 from gateway.store.database import Connection
 from gateway.store.keysets import Device
 from gateway.wire import base64s
@@ -217,8 +217,9 @@ def _write_void(connection: Connection, caller: Caller, ended: Keyset) -> None:
         connection, caller.keyset, ended
     ):
         raise Refusal("concurrent_change")
-    loose_keys.doom_keys(connection, [ended.khmac], ended.id, caller.now)
+    spent = keyset_rules.spent_keys(ended, answered=transactions.was_used(connection, ended.id))
     # Kauth still proves the answer to this request; as a key that nobody adopts it goes a little later.
+    loose_keys.doom_keys(connection, [uri for uri in spent if uri != ended.kauth], ended.id, caller.now)
     loose_keys.plan_keys(connection, [ended.kauth], ended.id, caller.now)
     record(
         connection,

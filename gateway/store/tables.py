@@ -90,6 +90,7 @@ users = sa.Table(
     sa.Column("user_id", sa.String(64), primary_key=True),
     _text("status", 16), _text("reason", 200, nullable=True), _number("failures", 0), _number("version", 1),
     _moment("created_at"),
+    sa.Index(None, "failures", sqlite_where=sa.text("failures > 0"), postgresql_where=sa.text("failures > 0")),
 )  # fmt: skip
 
 devices = sa.Table(
@@ -139,9 +140,9 @@ contents = sa.Table(
 attempts = sa.Table(
     "attempts", metadata,
     _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
-    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True), _text("operation", 16), _text("channel", 16),
-    sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"), _bytes("signature", nullable=True),
-    _json("verified"), _text("outcome", 16), _json("device"), sa.Column("receipt", sa.Text, nullable=True),
+    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True), _text("operation", 16),
+    _text("channel", 16), sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"),
+    _bytes("signature", nullable=True), _json("verified"), _text("outcome", 16), _json("device"), sa.Column("receipt", sa.Text, nullable=True),
     _moment("created_at"),
 )  # fmt: skip
 

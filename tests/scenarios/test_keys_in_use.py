@@ -1,11 +1,20 @@
 """Are keys that somebody still needs kept, whatever is written beside the gateway?"""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
-from gateway.rules.keyset import KeysetStatus
+from gateway.refusals import Refusal
+from gateway.rules.keyset import Delivery, KeysetStatus
+from gateway.rules.policy import Policy
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping
-from tests.scenarios.bench import Bench, run
+from gateway.scenarios.verification import Question, verify_signature
+from tests.counterparts.phone import Phone
+from tests.counterparts.phone_account import Shown
+from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
 
 ALARM = "SELECT reason, user_id, keyset_id FROM events WHERE type = 'keyset.binding_broken'"
 
@@ -80,3 +89,86 @@ def test_a_keyset_that_was_ended_beside_the_gateway_loses_nothing(bench: Bench, 
     bench.write("UPDATE keysets SET status = 'active'")
     assert bench.keyset(keyset.id).status is KeysetStatus.ACTIVE
     assert run(bench.ask(phone, "transactions.pending", {}))["transactions"] == []
+
+
+@contextlib.contextmanager
+def _without_kpublic(bench: Bench) -> Iterator[Bench]:
+    policy = Policy(kpublic_required=False, weak_secret=True, bind_to_device=False)
+    with opened_bench(bench.ctx.database, bench.device, policy) as other:
+        yield other
+
+
+async def _answered(bench: Bench) -> tuple[Phone, Shown]:
+    """A phone that confirmed by code alone, under a keyset that will lapse."""
+    await bench.create_user("anna")
+    issued = await bench.issue("anna", delivery=Delivery.ONLINE, secret="abc123")
+    phone = Phone.enrol(issued.package.to_qr(), secret="abc123", clock=bench.clock.now)
+    shown = await bench.show(phone, await bench.ask_to_confirm("anna"))
+    assert (await bench.approve(phone, shown))["status"] == "confirmed"
+    return phone, shown
+
+
+async def _verdict(bench: Bench, shown: Shown) -> bool:
+    (row,) = bench.rows("SELECT step, code FROM attempts")
+    question = Question(
+        transaction_id=shown.transaction,
+        operation="approve",
+        content_sha256=None,
+        step=row.step,
+        code=bytes(row.code),
+        signature=None,
+    )
+    return bool((await verify_signature(bench.ctx, bench.asker, question, ORIGIN))["valid"])
+
+
+def test_what_was_confirmed_by_code_alone_verifies_after_the_keyset_has_lapsed(any_bench: Bench):
+    with _without_kpublic(any_bench) as bench:
+        phone, shown = run(_answered(bench))
+        bench.clock.move(minutes=10)
+        assert run(housekeeping.lapse_keysets(bench.ctx)) == 1
+        _sweep(bench)
+        keyset = bench.keyset(phone.account.keyset)
+        assert keyset.status is KeysetStatus.LAPSED
+        assert (keyset.khmac in _names(bench), keyset.kauth in _names(bench)) == (True, False)
+        assert run(_verdict(bench, shown))
+        assert bench.rows(ALARM) == []
+        _doom(bench, keyset.khmac)
+        _sweep(bench)
+        assert run(_verdict(bench, shown))
+
+
+def test_what_was_confirmed_by_code_alone_verifies_after_the_keyset_became_void(bench: Bench):
+    with _without_kpublic(bench) as other:
+        phone, shown = run(_answered(other))
+        phone.account = replace(phone.account, package_digest=bytes(32))
+        with pytest.raises(Refusal, match="package_differs"):
+            run(other.register(phone))
+        other.clock.move(minutes=11)
+        run(housekeeping.sweep_keys(other.ctx))
+        _sweep(other)
+        assert other.rows(ALARM) == []
+        assert run(_verdict(other, shown))
+
+
+def test_a_broken_row_that_lapses_costs_nobody_a_key_and_holds_nobody_up(bench: Bench):
+    berta = run(bench.enrol("berta"))
+    run(bench.create_user("anna"))
+    forged = run(bench.issue("anna")).keyset["id"]
+    run(bench.create_user("carla"))
+    honest = run(bench.issue("carla")).keyset["id"]
+    needed = bench.keyset(berta.account.keyset)
+    before = _names(bench)
+    bench.write("UPDATE keysets SET khmac = 'moved', kauth = 'away' WHERE user_id = 'berta'")
+    bench.write(
+        "UPDATE keysets SET khmac = :khmac, kauth = :kauth WHERE user_id = 'anna'",
+        khmac=needed.khmac,
+        kauth=needed.kauth,
+    )
+    bench.clock.move(hours=72)
+    for _ in range(3):
+        run(housekeeping.lapse_keysets(bench.ctx))
+    _sweep(bench)
+    assert _names(bench) == before - {bench.keyset(honest).khmac, bench.keyset(honest).kauth}
+    assert [row.keyset_id for row in bench.rows(ALARM)] == [forged]
+    ended = bench.rows("SELECT keyset_id FROM events WHERE type = 'keyset.ended'")
+    assert [row.keyset_id for row in ended] == [honest]
