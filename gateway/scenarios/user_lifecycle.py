@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from gateway.refusals import Refusal
+import structlog
+
+from gateway.refusals import Outage, Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as rules
 from gateway.rules.event import EventType
@@ -18,13 +20,16 @@ from gateway.rules.user import User, UserAction, UserStatus
 from gateway.scenarios import bindings, settling
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
-from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
 from gateway.scenarios.representation import keyset_view, user_view
-from gateway.store import keysets, loose_keys, transactions, users
+from gateway.store import applications, keysets, loose_keys, transactions, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
+from hsm.errors import DeviceError
 
 _TRIES = 8
+_BATCH = 100
+_log = structlog.get_logger("gateway")
 _EVENTS = {
     UserAction.BLOCK: EventType.USER_BLOCKED,
     UserAction.UNBLOCK: EventType.USER_UNBLOCKED,
@@ -124,8 +129,29 @@ async def change_user(
 
 
 async def block_after_failures(ctx: Context, application: Application, user_id: str, origin: Origin) -> None:
-    """Block a user who failed too often. The counter alone stops it already; this makes the state say so."""
-    await change_user(ctx, application, user_id, UserAction.BLOCK, TOO_MANY_FAILURES, origin)
+    """Block a user who failed too often. The counter alone stops it already; this makes the state say so.
+
+    It is the second step of a refusal that is committed: if it cannot be taken now, ``block_overdue`` takes it.
+    """
+    try:
+        await change_user(ctx, application, user_id, UserAction.BLOCK, TOO_MANY_FAILURES, origin)
+    except (Outage, DeviceError) as error:
+        _log.warning("a block waits", user=user_id, why=str(error))
+
+
+async def block_overdue(ctx: Context) -> int:
+    """Block the users who failed too often and are not blocked yet; return how many.
+
+    Their process was killed between counting and blocking, or the policy was made stricter meanwhile.
+    """
+    blocked = 0
+    for user in await ctx.reading(users.failing_users, _BATCH):
+        application = await ctx.reading(applications.find_application, user.application_id)
+        assert application is not None
+        if user.failures >= application.policy.failures_most:
+            await block_after_failures(ctx, application, user.user_id, SYSTEM)
+            blocked += 1
+    return blocked
 
 
 def _gather(connection: Connection, application: Application, user_id: str) -> tuple[User, list[Keyset]]:

@@ -31,6 +31,17 @@ def find_user(connection: Connection, application_id: str, user_id: str) -> User
     return None if row is None else _user(row)
 
 
+def failing_users(connection: Connection, most: int) -> list[User]:
+    """Return active users with failures, those with the most first."""
+    rows = connection.execute(
+        sa.select(users)
+        .where(users.c.failures > 0, users.c.status == UserStatus.ACTIVE)
+        .order_by(users.c.failures.desc())
+        .limit(most)
+    )
+    return [_user(row) for row in rows]
+
+
 def lock_user(connection: Connection, application_id: str, user_id: str) -> User | None:
     """Return the user and keep others from changing it until the unit ends (SQLite has one writer anyway).
 

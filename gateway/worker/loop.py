@@ -8,6 +8,7 @@ import structlog
 from gateway.refusals import Outage
 from gateway.scenarios import housekeeping
 from gateway.scenarios.context import Context
+from gateway.scenarios.user_lifecycle import block_overdue
 from gateway.worker.callbacks import Post, deliver_due
 from hsm.errors import DeviceError
 
@@ -30,7 +31,8 @@ async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
         return 0
 
     async def expiry() -> int:
-        return await housekeeping.expire_transactions(ctx) + await housekeeping.lapse_keysets(ctx)
+        ended = await housekeeping.expire_transactions(ctx) + await housekeeping.lapse_keysets(ctx)
+        return ended + await block_overdue(ctx)
 
     async def sweep() -> int:
         return await housekeeping.sweep_keys(ctx)

@@ -175,6 +175,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("application_id", "user_id", name=op.f("pk_users")),
     )
+    op.create_index(
+        op.f("ix_users_failures"),
+        "users",
+        ["failures"],
+        unique=False,
+        sqlite_where=sa.text("failures > 0"),
+        postgresql_where=sa.text("failures > 0"),
+    )
     op.create_table(
         "devices",
         sa.Column("id", sa.String(length=64), nullable=False),
