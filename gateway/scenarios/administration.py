@@ -1,5 +1,6 @@
 """What else an application or an operator may do: policy, callback secret, events, receipt keys, applications."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.store.database import Connection
 from gateway.wire import callback
 from gateway.wire.receipt import jwk
 
+_APPENDING_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 COMMAND_LINE = Origin(request_id="", action="command line")
 
 
@@ -126,9 +128,24 @@ async def rotate_webhook_secret(ctx: Context, asker: Asker, origin: Origin) -> t
 async def list_events(
     ctx: Context, asker: Asker, filters: dict[str, str], after: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Return a page of the application's events, oldest first."""
+    """Return a page of the application's events, oldest first.
+
+    Events of the moment may still be on their way into the log: they are waited for, up to half a second, so that
+    whoever asks after an answer finds what it brought about. What takes longer is on a later page.
+    """
+    last = (horizon := await ctx.reading(events.horizon)).last
+    for pause in _APPENDING_PAUSES:
+        if horizon.complete >= last:
+            break
+        await asyncio.sleep(pause)
+        horizon = await ctx.reading(events.horizon)
     lines = await ctx.reading(
-        events.list_events, asker.application.id, filters=filters, after=after, limit=limit
+        events.list_events,
+        asker.application.id,
+        filters=filters,
+        after=after,
+        through=horizon.complete,
+        limit=limit,
     )
     return [event_view(number, event) for number, event in lines]
 

@@ -1,4 +1,10 @@
-"""What is remembered of all that happened: an append-only log, and its pages."""
+"""What is remembered of all that happened: an append-only log, and its pages.
+
+On PostgreSQL units that append side by side get their numbers before they commit, so a later number can be there
+before an earlier one. Whoever reads on from the last number seen would then lose the earlier line. Each unit that
+appends therefore holds, until it ends, a shared advisory lock that says from which number on its lines may be (a
+trigger takes it, see the migration), and pages end before the least of these.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,6 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.store.tables import events
+
+EVERY = 2**63 - 1
+# The locks' keys are the marker and, in the lower 48 bits, a number.
+APPENDING = 0x4353
+_LAST = sa.text("SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM events_number_seq")
+_LEAST_HELD = sa.text(
+    "SELECT min((classid::bigint & 65535) << 32 | objid::bigint) FROM pg_locks WHERE locktype = 'advisory' "
+    "AND objsubid = 1 AND classid::bigint >> 16 = :appending "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +54,49 @@ def append_events(connection: Connection, lines: Sequence[Event]) -> None:
         connection.execute(sa.insert(events), [asdict(line) for line in lines])
 
 
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far the log can be read: ``last`` is the newest number given out, ``complete`` has no gap before it."""
+
+    last: int
+    complete: int
+
+
+def horizon(connection: Connection) -> Horizon:
+    """Return how far the log can be read; ``EVERY`` on SQLite, where one unit writes at a time.
+
+    The order counts: who takes a number after the first statement is beyond ``last``. Who took one before still holds
+    its lock at the second, or has ended: its lines are seen by units that begin later, and by those alone.
+    """
+    if connection.dialect.name == "sqlite":
+        return Horizon(EVERY, EVERY)
+    last = int(connection.execute(_LAST).scalar_one())
+    held = connection.execute(_LEAST_HELD, {"appending": APPENDING}).scalar_one()
+    return Horizon(last, last if held is None else min(last, int(held)))
+
+
 def list_events(
     connection: Connection,
     application_id: str,
     *,
     filters: dict[str, str],
     after: int,
+    through: int,
     limit: int,
 ) -> list[tuple[int, Event]]:
-    """Return (number, event) of the application, oldest first, after the given number.
+    """Return (number, event) of the application, oldest first.
 
     Args:
         connection: an open unit.
         application_id: whose events.
         filters: column name to wanted value; names are ``user_id``, ``transaction_id``, ``type``.
         after: number of the last line of the page before, 0 for the first page.
+        through: most number; ``Horizon.complete``, asked for in a unit that ended before this one began.
         limit: most lines.
     """
-    statement = sa.select(events).where(events.c.application_id == application_id, events.c.number > after)
+    statement = sa.select(events).where(
+        events.c.application_id == application_id, events.c.number > after, events.c.number <= through
+    )
     for name, value in filters.items():
         statement = statement.where(events.c[name] == value)
     lines = []
