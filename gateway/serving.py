@@ -6,7 +6,9 @@ import ipaddress
 import logging
 import multiprocessing
 import signal
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +19,7 @@ from hypercorn.run import run as hypercorn_run
 
 from gateway.assembly import make_doors, make_post, open_context
 from gateway.logs import configure_logs
+from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.worker.loop import run_worker
 
@@ -164,8 +167,12 @@ def serve_door(settings: Settings, role: Role) -> None:
         pass  # what is wrong is said here, once, before any process is started
     config = _config(settings, role)
     config.workers = settings.workers
+    # A long-poll is answered before the process ends: here nothing can wake it, so it gets the time it asked for.
+    config.graceful_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
+    config.shutdown_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
     config.application_path = f"asgi:gateway.serving:{role}_asgi"
-    hypercorn_run(config)
+    if hypercorn_run(config):
+        sys.exit(1)  # one of the processes was killed or broke: whoever supervises us should start all anew
 
 
 def _end_with_parent() -> None:
@@ -182,10 +189,16 @@ def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
     async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         await receive()
         _end_with_parent()
-        settings = load_settings()
-        configure_logs(settings.log_level)
-        with open_context(settings) as context:
-            held["door"] = make_doors(settings, context)[role]
+        with ExitStack() as parts:
+            try:
+                settings = load_settings()
+                configure_logs(settings.log_level)
+                context = parts.enter_context(open_context(settings))
+                held["door"] = make_doors(settings, context)[role]
+            except Exception as error:  # noqa: BLE001 - unsaid, the server would go on with a door that leads nowhere
+                _log.exception("cannot open the door")
+                await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
+                return
             await send({"type": "lifespan.startup.complete"})
             await receive()
             context.waiters.close()
