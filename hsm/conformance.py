@@ -13,17 +13,30 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from pkcs11 import Attribute, Session
 from pkcs11.exceptions import PKCS11Error
 
+from hsm.cryptoki import DirectCalls
 from hsm.errors import DeliveryUnsafe, DeviceError
 from hsm.faults import Fault, classify
 from hsm.handles import find_by_label, find_one
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
 from hsm.rawkey import hmac_sha256
-from hsm.wrapping import KEK_LENGTH, Strategy, destroy_all, import_kek, issue, wrap
+from hsm.templates import hmac_key
+from hsm.wrapping import (
+    KEK_LENGTH,
+    NotUndone,
+    Strategy,
+    destroy_all,
+    generate,
+    import_kek,
+    issue,
+    undo_in,
+    wrap,
+)
 
 LABEL = "countersign-probe"
 _QUESTION = b"countersign conformance"
@@ -31,12 +44,20 @@ _STAMP = 8  # bytes of the id that say when the probe was made, seconds since 19
 _LEFT_OVER_SECONDS = 600
 
 
-def choose_strategy(session: Session, strategies: Sequence[Strategy] = tuple(Strategy)) -> Strategy:
-    """Return the first of `strategies` that is safe. Raises DeliveryUnsafe. The lock is held alone."""
+def choose_strategy(
+    session: Session, strategies: Sequence[Strategy] = tuple(Strategy), direct: DirectCalls | None = None
+) -> Strategy | None:
+    """Return the first of `strategies` that is safe, or None if the token cannot wrap at all.
+
+    Without wrapping nothing can be delivered, safely or not, and delivered keys can still be used. Raises
+    DeliveryUnsafe if it does wrap, but no way is safe. The lock is held alone.
+    """
     _destroy_left_over(session)
+    if not can_wrap(session):
+        return None
     failures = []
     for strategy in strategies:
-        failure = try_strategy(session, strategy)
+        failure = try_strategy(session, strategy, direct)
         if failure is None:
             return strategy
         failures.append(f"{strategy}: {failure}")
@@ -46,30 +67,51 @@ def choose_strategy(session: Session, strategies: Sequence[Strategy] = tuple(Str
     )
 
 
-def try_strategy(session: Session, strategy: Strategy) -> str | None:
+def can_wrap(session: Session) -> bool:
+    """Whether an extractable key can be wrapped under an imported AES key, as RFC 3394 has it."""
+    made: list[Any] = []
+    try:
+        made.append(import_kek(session, secrets.token_bytes(KEK_LENGTH)))
+        template = hmac_key(_probe_id(), LABEL, stored=False, extractable=True, modifiable=True)
+        made.append(generate(session, template))
+        wrap(*made)
+    except PKCS11Error as exc:
+        if classify(exc) is not Fault.CALLER:
+            raise
+        return False
+    finally:
+        for each in made:
+            with suppress(PKCS11Error):  # session objects: they end with their session anyway
+                each.destroy()
+    return True
+
+
+def try_strategy(session: Session, strategy: Strategy, direct: DirectCalls | None = None) -> str | None:
     """Run one strategy with a throw-away key and destroy it. Returns what was wrong, or None."""
     probe = KeyRef(KeyKind.SECRET, _probe_id())
     kek = secrets.token_bytes(KEK_LENGTH)
     try:
-        (wrapped,) = issue(session, kek, [probe.id], LABEL, strategy, session)
-        return _judge(session, probe, kek, wrapped)
+        (wrapped,) = issue(session, kek, [probe.id], LABEL, strategy, undo_in(session, lambda: True))
+        return _judge(session, probe, kek, wrapped, direct)
     except PKCS11Error as exc:
         return type(exc).__name__
-    except DeviceError as exc:
+    except (DeviceError, NotUndone) as exc:
         return str(exc)
     finally:
         with suppress(PKCS11Error):  # a left-over is destroyed at a later start
             destroy_all(session, probe)
 
 
-def _judge(session: Session, probe: KeyRef, kek: bytes, wrapped: bytes) -> str | None:
+def _judge(
+    session: Session, probe: KeyRef, kek: bytes, wrapped: bytes, direct: DirectCalls | None = None
+) -> str | None:
     kept = find_one(session, probe)
     try:
         value = aes_key_unwrap(kek, wrapped)
     except (InvalidUnwrap, ValueError):
         return "the wrapping is not RFC 3394"
     expected = hmac.new(value, _QUESTION, hashlib.sha256).digest()
-    if hmac_sha256(session, int(kept.handle), _QUESTION) != expected:
+    if hmac_sha256(direct, session, int(kept.handle), _QUESTION) != expected:
         return "the kept key is not the delivered one"
     return None if _refuses_wrapping(session, kept) else "the kept key can still be wrapped"
 

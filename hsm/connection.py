@@ -14,13 +14,14 @@ import pkcs11
 from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from hsm import templates
-from hsm.cryptoki import CKR_OK, CKR_USER_ALREADY_LOGGED_IN
+from hsm.cryptoki import CKR_OK, CKR_USER_ALREADY_LOGGED_IN, DirectCalls
 from hsm.errors import DeviceUnavailable, PinRejected, PinUnreadable
 from hsm.faults import rv_of
 from hsm.handles import Handles
-from hsm.keys import ID_LENGTH
+from hsm.keys import ID_LENGTH, KeyRef
 from hsm.module import Module
 from hsm.rawkey import hmac_sha256
+from hsm.selftest import test_known_answers
 from hsm.sessions import SessionPool, open_session
 
 _QUESTION = b"countersign canary"
@@ -45,7 +46,8 @@ class Connection:
         token = module.token(label)
         self.login_session = _log_in(module, token, pin_source)
         try:
-            self._canary, self._answer = _make_canary(self.login_session)
+            self._canary, self._answer = _make_canary(module.direct, self.login_session)
+            self.private_public_keys = test_known_answers(self.login_session, module.direct)
             self.pool = SessionPool(token, sessions)
         except BaseException:
             with suppress(PKCS11Error):
@@ -60,32 +62,31 @@ class Connection:
     def is_alive(self) -> bool:
         """Ask the canary: a private key, in a session of its own, must compute what it computed at first.
 
-        It answers only while the device works and the login holds, whatever a single operation ran into.
+        It answers only while the device works and the login holds, whatever a single operation ran into. The
+        session is for one thread at a time.
         """
+        if not self.is_current:
+            return False
         try:
-            return (
-                self.is_current and hmac_sha256(self.login_session, self._canary, _QUESTION) == self._answer
-            )
+            answer = hmac_sha256(self.module.direct, self.login_session, self._canary, _QUESTION)
         except PKCS11Error:
             return False
+        return answer == self._answer
 
-    def close_idle(self) -> None:
-        """Close the sessions that nobody uses, to make room for the next connection. The lock is held."""
-        if self.is_current:
-            self.pool.close_idle()
+    def sweep(self) -> list[tuple[KeyRef, str]]:
+        """Learn every handle in one pass over the token. The caller holds the lock alone."""
+        return self.handles.sweep(self.login_session)
 
-    def retire(self, wait_seconds: float) -> None:
-        """Close all sessions, the login's last: with it the login ends. Call it without the lock."""
-        self.pool.drain(wait_seconds)
-        with self.module.lock.exclusive(wait_seconds):
-            if not self.is_current:
-                return  # its session numbers belong to others now
-            self.pool.close_broken()
-            with suppress(PKCS11Error):
-                self.login_session.close()
+    def close(self) -> None:
+        """Close all sessions, the login's last: with it the login ends. The caller holds the lock alone."""
+        if not self.is_current:
+            return  # its session numbers belong to others now
+        self.pool.close()
+        with suppress(PKCS11Error):
+            self.login_session.close()
 
 
-def _make_canary(session: pkcs11.Session) -> tuple[int, bytes]:
+def _make_canary(direct: DirectCalls | None, session: pkcs11.Session) -> tuple[int, bytes]:
     template = templates.hmac_key(
         secrets.token_bytes(ID_LENGTH),
         "countersign-canary",
@@ -101,7 +102,7 @@ def _make_canary(session: pkcs11.Session) -> tuple[int, bytes]:
         template=template,
     )
     handle = int(key.handle)
-    return handle, hmac_sha256(session, handle, _QUESTION)
+    return handle, hmac_sha256(direct, session, handle, _QUESTION)
 
 
 def _log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:

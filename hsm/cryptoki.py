@@ -4,18 +4,25 @@ python-pkcs11 initialises every module with NULL arguments, which tells it that 
 then releases the GIL in every call; SoftHSM answers by switching its mutexes off, and crashes. Through the
 same shared library (dlopen hands out one state per process) we finalise it and initialise it again with OS
 locking. C_Login is here as well: `Token.open(user_pin=...)` leaks a session for each refused PIN, keeps the
-PIN in an immutable text, and makes `Session.close()` log the whole process out.
+PIN in an immutable text, and makes `Session.close()` log the whole process out. And C_SignInit with C_Sign:
+python-pkcs11 asks C_Sign for the length first, a round trip more with every HSM that is asked for it.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+
+from hsm.faults import error_of
 
 CKR_OK = 0x0
+_CKR_GENERAL_ERROR = 0x5
 CKR_USER_ALREADY_LOGGED_IN = 0x100
 _CKF_OS_LOCKING_OK = 0x2
 _CKU_USER = 0x1
-_C_INITIALIZE, _C_FINALIZE, _C_LOGIN = 0, 1, 18  # positions in CK_FUNCTION_LIST (PKCS#11 2.40)
+# Positions in CK_FUNCTION_LIST (PKCS#11 2.40).
+_C_INITIALIZE, _C_FINALIZE, _C_LOGIN, _C_SIGN_INIT, _C_SIGN = 0, 1, 18, 42, 43
+_LONGEST_OUTPUT = 64  # bytes of what is signed here: HMAC-SHA-256 or ECDSA over P-256
 
 
 class _FunctionList(ctypes.Structure):
@@ -33,11 +40,22 @@ class _InitializeArguments(ctypes.Structure):
     )
 
 
+class _Mechanism(ctypes.Structure):
+    _fields_ = (
+        ("mechanism", ctypes.c_ulong),
+        ("parameter", ctypes.c_void_p),
+        ("parameter_length", ctypes.c_ulong),
+    )
+
+
 class DirectCalls:
-    """The function list of one loaded module, as C sees it."""
+    """The function list of one loaded module, as C sees it. Every call lets other threads run meanwhile."""
 
     def __init__(self, functions: ctypes.Array[ctypes.c_void_p]) -> None:
+        number, pointer = ctypes.c_ulong, ctypes.c_void_p
         self._functions = functions
+        self._sign_init = self._prepared(_C_SIGN_INIT, number, pointer, number)
+        self._sign = self._prepared(_C_SIGN, number, pointer, number, pointer, pointer)
 
     @classmethod
     def of(cls, path: str) -> DirectCalls | None:
@@ -54,20 +72,38 @@ class DirectCalls:
 
     def initialize_for_threads(self) -> int:
         """C_Finalize, then C_Initialize with CKF_OS_LOCKING_OK; voids every handle. Returns CK_RV."""
-        self._call(_C_FINALIZE, (ctypes.c_void_p,), None)
+        # Whatever C_Finalize says (a lost device may make it fail), C_Initialize tells whether it worked.
+        self._prepared(_C_FINALIZE, ctypes.c_void_p)(None)
         arguments = _InitializeArguments(flags=_CKF_OS_LOCKING_OK)
-        return self._call(_C_INITIALIZE, (ctypes.c_void_p,), ctypes.addressof(arguments))
+        return int(self._prepared(_C_INITIALIZE, ctypes.c_void_p)(ctypes.addressof(arguments)))
 
     def login(self, session_handle: int, pin: bytearray) -> int:
         """C_Login as the normal user. Returns CK_RV; the caller wipes `pin`."""
         buffer = (ctypes.c_char * len(pin)).from_buffer(pin)
-        types = (ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong)
-        return self._call(_C_LOGIN, types, session_handle, _CKU_USER, ctypes.addressof(buffer), len(pin))
+        number = ctypes.c_ulong
+        call = self._prepared(_C_LOGIN, number, number, ctypes.c_void_p, number)
+        return int(call(session_handle, _CKU_USER, ctypes.addressof(buffer), len(pin)))
 
-    def _call(self, position: int, types: tuple[type, ...], *arguments: int | None) -> int:
+    def sign(self, session_handle: int, key_handle: int, mechanism: int, data: bytes, length: int) -> bytes:
+        """C_SignInit and C_Sign, into a buffer that is long enough. Raises PKCS11Error.
+
+        `length` is what the mechanism always gives: a module that answers anything else is not believed.
+        """
+        what = _Mechanism(mechanism, None, 0)
+        room = ctypes.create_string_buffer(_LONGEST_OUTPUT)
+        written = ctypes.c_ulong(_LONGEST_OUTPUT)
+        rv = self._sign_init(session_handle, ctypes.byref(what), key_handle)
+        if rv == CKR_OK:
+            rv = self._sign(session_handle, data, len(data), room, ctypes.byref(written))
+        if rv != CKR_OK:
+            raise error_of(rv)
+        if written.value != length:
+            raise error_of(_CKR_GENERAL_ERROR)
+        return room.raw[:length]
+
+    def _prepared(self, position: int, *types: type) -> Callable[..., int]:
         address = self._functions[position] or 0
-        function = ctypes.CFUNCTYPE(ctypes.c_ulong, *types)(address)
-        return int(function(*arguments))
+        return ctypes.CFUNCTYPE(ctypes.c_ulong, *types)(address)
 
 
 def _function_list(library: ctypes.CDLL) -> ctypes._Pointer[_FunctionList]:

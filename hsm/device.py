@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pkcs11 import Attribute, Session
 
 from hsm import conformance, ecdsa, mac, module, selftest, templates, wrapping
 from hsm.connection import Connection
-from hsm.errors import DeviceRefused, HouseKeyMissing, InvalidUri, KeyMissing, KeyProtected
+from hsm.counting import Snapshot
+from hsm.errors import (
+    DeliveryRefused,
+    DeviceRefused,
+    HouseKeyMissing,
+    InvalidUri,
+    KeyMissing,
+    KeyProtected,
+)
 from hsm.guard import Guard
 from hsm.handles import NotFound, find_by_id, find_by_label, find_labelled
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.limits import Limits
 from hsm.uri import TokenUri
 
 USER_LABEL = "countersign-user-"
@@ -27,29 +36,46 @@ _NAME = re.compile(r"[a-z]{1,32}")
 class Device:
     """One token, logged in, with its pool of sessions. Open it once per process."""
 
-    def __init__(self, guard: Guard, strategy: wrapping.Strategy, *, private_public_keys: bool) -> None:
+    def __init__(
+        self, guard: Guard, strategy: wrapping.Strategy | None, *, private_public_keys: bool
+    ) -> None:
         self._guard = guard
-        self.strategy = strategy
+        self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
         self._private_public_keys = private_public_keys
 
     @classmethod
-    def open(cls, uri: str, *, sessions: int = 16, wait_seconds: float = 5.0) -> Device:
+    def open(
+        cls,
+        uri: str,
+        *,
+        sessions: int = 16,
+        wait_seconds: float = 5.0,
+        limits: Limits | None = None,
+        on_hung: Callable[[], None] | None = None,
+    ) -> Device:
         """Load the module, log in once, and test the token.
 
-        `uri` is a PKCS#11 URI (RFC 7512) with token, module-path and pin-source; `sessions` bounds how many
-        threads are in the module at once, `wait_seconds` how long one waits for its turn. Raises
+        `uri` is a PKCS#11 URI (RFC 7512) with token, module-path and pin-source. `limits` says everything about
+        how many callers may come and how long things may take; `sessions` and `wait_seconds` say its two most
+        usual parts. `on_hung` is called once, from another thread, when a call into the module does not come
+        back: the process has to end then, and not by exit handlers, which would wait for that call. Raises
         StartupError, whose text says what to mend, and DeviceUnavailable. A PIN is tried once.
         """
         where = TokenUri.parse(uri)
         if not (where.token and where.module_path and where.pin_source):
             raise InvalidUri("The URI lacks token, module-path or pin-source.", "Give all three.")
         label, pin_source = where.token, where.pin_source
+        limits = limits or Limits(sessions=sessions, wait_seconds=wait_seconds)
         loaded = module.load(where.module_path)
         selftest.require_mechanisms(loaded.token(label))
-        guard = Guard(loaded, lambda: Connection(loaded, label, pin_source, sessions), wait_seconds)
+        guard = Guard(loaded, lambda: Connection(loaded, label, pin_source, limits.sessions), limits, on_hung)
         try:
-            private = guard.change(lambda _, session: selftest.test_known_answers(session))
-            strategy = guard.change(lambda _, session: conformance.choose_strategy(session))
+            private, strategy = guard.change(
+                lambda connection, session: (
+                    connection.private_public_keys,
+                    conformance.choose_strategy(session, direct=loaded.direct),
+                )
+            )
         except BaseException:
             guard.close()
             raise
@@ -61,7 +87,16 @@ class Device:
 
     def reopen(self) -> None:
         """Initialise the module and log in again. Other devices of this process follow at their next call."""
-        self._guard.renew(reinitialize=True)
+        self._guard.replace()
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a call did not come back: this process cannot use the device any more."""
+        return self._guard.is_hung
+
+    def snapshot(self) -> Snapshot:
+        """Return what was counted so far and the state of this moment; cheap."""
+        return self._guard.snapshot()
 
     def house_key(self, name: str, version: int = 1) -> KeyRef:
         """Return the gateway's own secret key of this name. Raises HouseKeyMissing."""
@@ -83,7 +118,7 @@ class Device:
             wrapping.generate(session, template)
             return True
 
-        return self._guard.change(create)
+        return self._guard.change(create, "create")
 
     def create_house_pair(self, name: str, version: int = 1) -> bool:
         """Generate the P-256 pair of this name. False if it was there already."""
@@ -95,37 +130,43 @@ class Device:
             ecdsa.generate_pair(session, label, private=self._private_public_keys)
             return True
 
-        return self._guard.change(create)
+        return self._guard.change(create, "create")
 
     def mac(self, key: KeyRef, data: bytes) -> bytes:
         """Return HMAC-SHA-256 of `data`, 32 bytes. Compare it with hmac.compare_digest. Raises KeyMissing."""
-        return self._guard.use(lambda connection, session: mac.mac(connection, session, key, data))
+        return self._guard.use(lambda connection, session: mac.mac(connection, session, key, data), "mac")
 
     def verify(self, key: KeyRef, digest: bytes, signature: bytes) -> bool:
         """Whether `signature` (r||s, 64 bytes) over the 32-byte `digest` is of the P-256 `key`."""
         return self._guard.use(
-            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature)
+            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature), "verify"
         )
 
     def sign(self, key: KeyRef, digest: bytes) -> bytes:
         """Sign the 32-byte `digest` with a P-256 private key; returns r||s, 64 bytes."""
-        return self._guard.use(lambda connection, session: ecdsa.sign(connection, session, key, digest))
+        return self._guard.use(
+            lambda connection, session: ecdsa.sign(connection, session, key, digest), "sign"
+        )
 
     def random(self, length: int) -> bytes:
         """Return `length` random bytes (1 to 4096) of the device's generator."""
         if not 0 < length <= 4096:  # noqa: PLR2004  # as the docstring says
             raise DeviceRefused("ask for 1 to 4096 random bytes")
-        return self._guard.use(lambda _, session: bytes(session.generate_random(length * 8)))
+        return self._guard.use(lambda _, session: bytes(session.generate_random(length * 8)), "random")
 
     def issue(self, kek: bytes, ids: Sequence[bytes], label: str) -> list[bytes]:
         """Generate one stored HMAC key for each id (16 bytes); return them wrapped under `kek` (32 bytes).
 
         The wrapping is RFC 3394, 40 bytes each. The stored keys can never be wrapped again. All or nothing.
         """
+        strategy = self.strategy
+        if strategy is None:
+            raise DeliveryRefused("the token cannot wrap keys, so none can be delivered")
         return self._guard.change(
             lambda connection, session: wrapping.issue(
-                session, kek, ids, label, self.strategy, tidy=connection.login_session
-            )
+                session, kek, ids, label, strategy, _undo_of(connection)
+            ),
+            "issue",
         )
 
     def import_public(self, id: bytes, point: bytes, label: str) -> KeyRef:  # noqa: A002
@@ -137,16 +178,16 @@ class Device:
         def create(connection: Connection, session: Session) -> KeyRef:
             try:
                 ecdsa.create_public(session, id, point, label, stored=True, private=private)
-            except BaseException:
-                wrapping.destroy_all(connection.login_session, ref)
+            except BaseException as exc:
+                _undo_of(connection)([ref], exc)
                 raise
             return ref
 
-        return self._guard.change(create)
+        return self._guard.change(create, "import")
 
     def public_point(self, key: KeyRef) -> bytes:
         """Return the uncompressed point of a public key, 65 bytes. Raises KeyMissing."""
-        return self._guard.use(lambda _, session: ecdsa.public_point(session, key))
+        return self._guard.use(lambda _, session: ecdsa.public_point(session, key), "find")
 
     def destroy(self, key: KeyRef) -> bool:
         """Destroy a user's key. False if it was not there. Raises KeyProtected for any other key.
@@ -166,7 +207,7 @@ class Device:
             return True
 
         try:
-            return self._guard.change(run)
+            return self._guard.change(run, "destroy")
         except KeyMissing:
             return False
 
@@ -179,15 +220,20 @@ class Device:
         return [ref for ref, label in self._sweep() if label.startswith(USER_LABEL)]
 
     def _sweep(self) -> list[tuple[KeyRef, str]]:
-        return self._guard.use(lambda connection, session: connection.handles.sweep(session))
+        return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")
 
     def _house(self, kind: KeyKind, name: str, version: int) -> KeyRef:
         label = _house_label(name, version)
         try:
-            return self._guard.use(lambda _, session: find_labelled(session, kind, label))
+            return self._guard.use(lambda _, session: find_labelled(session, kind, label), "find")
         except KeyMissing:
             text = f"The token has no {kind} key {label!r}."
             raise HouseKeyMissing(text, "Create it with the setup command, or restore it.") from None
+
+
+def _undo_of(connection: Connection) -> wrapping.Undo:
+    """Undo in the login's session, because the caller's own may be what broke."""
+    return wrapping.undo_in(connection.login_session, connection.is_alive)
 
 
 def _house_label(name: str, version: int) -> str:

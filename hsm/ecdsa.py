@@ -7,17 +7,19 @@ length), so everything is checked here first; the module only ever sees well-for
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
 
 from hsm import rawkey, templates
-from hsm.connection import Connection
 from hsm.errors import DeviceRefused
 from hsm.handles import find_one
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
 from hsm.usage import with_handle
+
+if TYPE_CHECKING:  # a connection tests the device with what is here
+    from hsm.connection import Connection
 
 DIGEST_LENGTH, SIGNATURE_LENGTH, POINT_LENGTH = 32, 64, 65  # bytes
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # n of P-256, FIPS 186-4 D.1.2.3
@@ -28,7 +30,10 @@ _OCTET_STRING = bytes([0x04, POINT_LENGTH])  # DER: how CKA_EC_POINT holds a poi
 def sign(connection: Connection, session: Session, key: KeyRef, digest: bytes) -> bytes:
     """Sign the 32-byte `digest`; returns r||s."""
     _require(key, KeyKind.PRIVATE, digest)
-    return with_handle(connection, session, key, lambda handle: rawkey.ecdsa_sign(session, handle, digest))
+    direct = connection.module.direct
+    return with_handle(
+        connection, session, key, lambda handle: rawkey.ecdsa_sign(direct, session, handle, digest)
+    )
 
 
 def verify(connection: Connection, session: Session, key: KeyRef, digest: bytes, signature: bytes) -> bool:

@@ -27,6 +27,10 @@ class KeyProtected(DeviceRefused):
     """The key is not one of a user's; the gateway's own keys are never destroyed."""
 
 
+class DeliveryRefused(DeviceRefused):
+    """The token cannot wrap keys: no key is delivered, while all else works."""
+
+
 class KeyMissing(DeviceError):
     """The key is not on the token. Raised only after the login was proved to be alive."""
 

@@ -83,6 +83,7 @@ _MAPPED: dict[Fault, dict[type[p.PKCS11Error], int]] = {
     },
 }
 _CODE_OF = {kind: rv for kinds in _MAPPED.values() for kind, rv in kinds.items()}
+_KIND_OF = {rv: kind for kind, rv in _CODE_OF.items()}
 _FAULT_OF = {kind: fault for fault, kinds in _MAPPED.items() for kind in kinds}
 
 # Codes for which python-pkcs11 has no class; it puts the number into the text.
@@ -104,6 +105,16 @@ def rv_of(error: p.PKCS11Error) -> int | None:
         return known
     number = re.search(r"0x([0-9a-fA-F]+)", str(error))
     return int(number[1], 16) if number else None
+
+
+def error_of(rv: int) -> p.PKCS11Error:
+    """Return the error that python-pkcs11 raises for a CK_RV, for those calls that we make ourselves.
+
+    >>> rv_of(error_of(0x30)), rv_of(error_of(0x80000387)) == 0x80000387
+    (48, True)
+    """
+    kind = _KIND_OF.get(rv)
+    return p.PKCS11Error(f"Unmapped error code 0x{rv:x}") if kind is None else kind()
 
 
 def classify(error: p.PKCS11Error) -> Fault:

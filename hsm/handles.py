@@ -15,6 +15,7 @@ from pkcs11.exceptions import PKCS11Error
 from hsm import templates
 from hsm.errors import DuplicateKey
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.watch import beat
 
 
 class NotFound(Exception):  # it is a fact about a search, not yet an error
@@ -51,6 +52,7 @@ class Handles:
         ]
 
     def _learn(self, kind: KeyKind, found: Any) -> tuple[KeyRef, str] | None:
+        beat()
         values = found.get_attributes([Attribute.ID, Attribute.LABEL, Attribute.TOKEN])
         if len(values[Attribute.ID]) != ID_LENGTH or not values[Attribute.TOKEN]:
             return None  # not ours, or gone when its session ends
@@ -100,7 +102,11 @@ def _search(session: Session, template: templates.Template) -> list[Any]:
 
     A failed one holds it as well, until it is collected; so the traceback, which keeps it, is dropped.
     """
+    found = []
     try:
-        return list(session.get_objects(template))
+        for each in session.get_objects(template):
+            found.append(each)  # on a large token this takes long, and every few objects are a call
+            beat()
     except PKCS11Error as exc:
         raise exc.with_traceback(None) from None
+    return found

@@ -9,7 +9,7 @@ A waiting writer goes first: otherwise a busy gateway would never enrol anybody.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hsm.errors import DeviceUnavailable
@@ -23,6 +23,13 @@ class ReadWriteLock:
         self._sharing = 0
         self._writing = False
         self._writers_waiting = 0
+        self._broken: str | None = None
+
+    def turn_away(self, why: str) -> None:
+        """Tell everybody who waits, and who comes later, that a holder will never give the lock back."""
+        with self._changed:
+            self._broken = why
+            self._changed.notify_all()
 
     @contextmanager
     def shared(self, wait_seconds: float) -> Iterator[None]:
@@ -62,6 +69,9 @@ class ReadWriteLock:
     def _may_write(self) -> bool:
         return not self._writing and not self._sharing
 
-    def _wait(self, ready: object, wait_seconds: float) -> None:
-        if not self._changed.wait_for(ready, wait_seconds):  # type: ignore[arg-type]
+    def _wait(self, ready: Callable[[], bool], wait_seconds: float) -> None:
+        is_ready = self._changed.wait_for(lambda: self._broken is not None or ready(), wait_seconds)
+        if self._broken is not None:
+            raise DeviceUnavailable(self._broken)
+        if not is_ready:
             raise DeviceUnavailable("the device is busy: no turn within the time allowed")

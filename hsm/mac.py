@@ -19,4 +19,5 @@ def mac(connection: Connection, session: Session, key: KeyRef, data: bytes) -> b
     """Return the 32 bytes of HMAC-SHA-256 (RFC 2104) of `data` under `key`."""
     if key.kind is not KeyKind.SECRET:
         raise DeviceRefused("a MAC needs a secret key")
-    return with_handle(connection, session, key, lambda handle: hmac_sha256(session, handle, data))
+    direct = connection.module.direct
+    return with_handle(connection, session, key, lambda handle: hmac_sha256(direct, session, handle, data))

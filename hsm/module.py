@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import pkcs11
@@ -17,7 +20,9 @@ from pkcs11.exceptions import PKCS11Error
 from hsm.cryptoki import CKR_OK, DirectCalls
 from hsm.errors import DeviceError, ModuleUnusable, TokenMissing
 from hsm.lock import ReadWriteLock
+from hsm.watch import Watch
 
+_MEND_ANSWER = "Check the module's own configuration and that its device answers."
 _loaded: dict[str, Module] = {}
 _loading = threading.Lock()
 
@@ -29,6 +34,8 @@ class Module:
         self.path = path
         self.lock = ReadWriteLock()
         self.epoch = 0
+        self.watch = Watch()
+        self.reinitialized: deque[float] = deque(maxlen=100)  # when, on the monotonic clock
         self.refused_logins: set[bytes] = set()
         self._process = os.getpid()
         self._library = _open(path)
@@ -38,6 +45,7 @@ class Module:
     def reinitialize(self) -> None:
         """Initialise the module again, with `lock` held alone. Every session, handle and login is void."""
         self.epoch += 1
+        self.reinitialized.append(time.monotonic())
         self._initialize()
 
     def token(self, label: str) -> pkcs11.Token:
@@ -46,9 +54,7 @@ class Module:
             found = [token for token in _tokens(self._library) if token.label == label]
         except PKCS11Error as exc:
             text = f"The module {self.path} cannot list its tokens ({type(exc).__name__})."
-            raise ModuleUnusable(
-                text, "Check the module's own configuration and that its device answers."
-            ) from exc
+            raise ModuleUnusable(text, _MEND_ANSWER) from exc
         if len(found) != 1:
             how_many = "no token" if not found else f"{len(found)} tokens"
             mend = "Correct token= in the URI, or initialise the token (SoftHSM: softhsm2-util --init-token)."
@@ -62,7 +68,7 @@ class Module:
 
     def _initialize(self) -> None:
         if self.direct is None:
-            self._library.reinitialize()
+            self._initialize_by_library()
             return
         rv = self.direct.initialize_for_threads()
         if rv != CKR_OK:
@@ -70,6 +76,15 @@ class Module:
             raise ModuleUnusable(
                 text, "Use a module that supports CKF_OS_LOCKING_OK, or load it through p11-kit."
             )
+
+    def _initialize_by_library(self) -> None:
+        with suppress(PKCS11Error):  # a lost device may make C_Finalize fail; C_Initialize tells
+            self._library.finalize()
+        try:
+            self._library.initialize()
+        except PKCS11Error as exc:
+            text = f"The module {self.path} cannot be initialised ({type(exc).__name__})."
+            raise ModuleUnusable(text, _MEND_ANSWER) from exc
 
 
 def load(path: str) -> Module:

@@ -8,16 +8,16 @@ again at the next use. Sessions are closed only while nobody else is in the modu
 
 from __future__ import annotations
 
-import queue
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pkcs11
 from pkcs11.exceptions import PKCS11Error
 
-from hsm.errors import DeviceUnavailable
 from hsm.faults import Fault, classify
 from hsm.templates import MAPPER
+from hsm.watch import beat
 
 _HARMLESS = {Fault.CALLER, Fault.STALE_HANDLE}
 
@@ -51,36 +51,35 @@ class SessionPool:
 
     def __init__(self, token: pkcs11.Token, size: int) -> None:
         self.size = size
-        self._idle: queue.SimpleQueue[Place] = queue.SimpleQueue()
+        self._idle: deque[Place] = deque()  # append and popleft are atomic
         self._broken: list[pkcs11.Session] = []
         try:
             for _ in range(size):
                 place = Place(token)
-                self._idle.put(place)
+                self._idle.append(place)
                 place.session()
+                beat()
         except PKCS11Error:
-            self.close_idle()
+            self.close()
             raise
 
     @contextmanager
-    def borrow(self, wait_seconds: float) -> Iterator[Place]:
-        """Lend a place. Raises DeviceUnavailable if none comes back in time."""
+    def place(self, *, fresh: bool = False) -> Iterator[Place]:
+        """Lend a place, in turn, so that none lies idle until a firewall forgets it; `fresh`: a new session.
+
+        There is always one: the gate lets in no more callers than there are places.
+        """
+        place = self._idle.popleft()
         try:
-            place = self._idle.get(timeout=wait_seconds)
-        except queue.Empty:
-            raise DeviceUnavailable("the device is busy: no session within the time allowed") from None
-        try:
+            if fresh:
+                self._put_aside(place)
             yield place
         except PKCS11Error as exc:
             if classify(exc) not in _HARMLESS:
-                self.put_aside(place)
+                self._put_aside(place)
             raise
         finally:
-            self._idle.put(place)
-
-    def put_aside(self, place: Place) -> None:
-        """Empty a lent place, so that a new session is opened in it."""
-        self._broken += place.take_out()
+            self._idle.append(place)
 
     def close_broken(self) -> None:
         """Close what was put aside. The caller holds the lock alone."""
@@ -88,20 +87,11 @@ class SessionPool:
             with suppress(PKCS11Error):  # a session that cannot be closed is gone already
                 self._broken.pop().close()
 
-    def close_idle(self) -> None:
-        """Close every session that is not lent out; its place stays. The caller holds the lock alone."""
-        with suppress(queue.Empty):
-            for _ in range(self.size):
-                place = self._idle.get_nowait()
-                self._broken += place.take_out()
-                self._idle.put(place)
+    def close(self) -> None:
+        """Close every session; the places stay. The caller holds the lock alone, so none is lent out."""
+        for place in self._idle:
+            self._broken += place.take_out()
         self.close_broken()
-
-    def drain(self, wait_seconds: float) -> None:
-        """Take all places out of circulation, waiting for the lent ones. Call it without the lock."""
-        with suppress(queue.Empty):  # one that hangs in the module for ever is left behind
-            for _ in range(self.size):
-                self._broken += self._idle.get(timeout=wait_seconds).take_out()
 
     @property
     def has_broken(self) -> bool:
@@ -111,4 +101,8 @@ class SessionPool:
     @property
     def idle(self) -> int:
         """How many places are free at this moment."""
-        return self._idle.qsize()
+        return len(self._idle)
+
+    def _put_aside(self, place: Place) -> None:
+        """Empty a lent place, so that a new session is opened in it."""
+        self._broken += place.take_out()

@@ -7,14 +7,16 @@ invalid, and the key is looked up once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pkcs11 import Session
 from pkcs11.exceptions import PKCS11Error
 
-from hsm.connection import Connection
 from hsm.faults import Fault, classify
 from hsm.keys import KeyRef
+
+if TYPE_CHECKING:  # a connection tests the device with what is built on this
+    from hsm.connection import Connection
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ one works, and that it is safe, `hsm/conformance.py` finds out at start with a t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
@@ -19,9 +19,11 @@ from hsm import templates
 from hsm.errors import DeviceError, DeviceRefused
 from hsm.handles import find_by_id
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.watch import beat
 
 KEK_LENGTH = 32  # bytes
 WRAPPED_LENGTH = templates.SECRET_LENGTH + 8  # RFC 3394 adds one block of eight bytes
+Undo = Callable[[Sequence[KeyRef], BaseException], None]
 _NO_USES = MechanismFlag(0)  # the templates say all of it
 _SEALED = {
     Attribute.EXTRACTABLE: False,
@@ -29,6 +31,13 @@ _SEALED = {
     Attribute.TOKEN: True,
     Attribute.PRIVATE: True,
 }
+
+
+class NotUndone(Exception):
+    """An operation failed, and what it had made may still be on the token; its cause says why it failed.
+
+    It must not be tried again: the same names would be given twice.
+    """
 
 
 class Strategy(StrEnum):
@@ -40,22 +49,29 @@ class Strategy(StrEnum):
 
 
 def issue(
-    session: Session, kek: bytes, ids: Sequence[bytes], label: str, strategy: Strategy, tidy: Session
+    session: Session, kek: bytes, ids: Sequence[bytes], label: str, strategy: Strategy, undo: Undo
 ) -> list[bytes]:
     """Generate a stored HMAC key for each id and return them wrapped under `kek` (RFC 3394, 40 bytes each).
 
-    All or nothing: on any failure every object made is destroyed, through the session `tidy`, because
-    `session` may be what broke. The caller holds the lock alone.
+    All or nothing: on any failure `undo` destroys every object that may have been stored. The caller holds the
+    lock alone.
     """
     _check(kek, ids)
     made: list[Any] = []
+    begun: list[KeyRef] = []
     try:
         wrapping = import_kek(session, kek)
         made.append(wrapping)
-        return [_WAYS[strategy](session, wrapping, id, label, made) for id in ids]  # noqa: A001
+        wrapped = []
+        for id in ids:  # noqa: A001
+            begun.append(KeyRef(KeyKind.SECRET, id))
+            wrapped.append(_WAYS[strategy](session, wrapping, id, label, made))
+            beat()
     except BaseException as exc:
-        _undo(tidy, ids, exc)
+        undo(begun, exc)
         raise
+    else:
+        return wrapped
     finally:
         for each in made:
             with suppress(PKCS11Error):  # session objects: they end with their session anyway
@@ -158,9 +174,22 @@ def _check(kek: bytes, ids: Sequence[bytes]) -> None:
         templates.check_id(each)
 
 
-def _undo(session: Session, ids: Sequence[bytes], cause: BaseException) -> None:
-    for each in ids:
+def undo_in(session: Session, is_alive: Callable[[], bool]) -> Undo:
+    """Return how to destroy, in `session`, what a failed operation may have stored.
+
+    It raises NotUndone from the cause if that fails as well, or if `is_alive` says that the login is gone: then
+    objects are invisible, and nothing that was not found is known to be gone.
+    """
+
+    def undo(refs: Sequence[KeyRef], cause: BaseException) -> None:
         try:
-            destroy_all(session, KeyRef(KeyKind.SECRET, each))
-        except PKCS11Error as exc:  # the cause matters more; the note tells what may be left
-            cause.add_note(f"key {each.hex()} may be left on the token ({type(exc).__name__})")
+            for each in refs:
+                destroy_all(session, each)
+            if not refs or is_alive():
+                return
+        except PKCS11Error:
+            pass
+        left = ", ".join(each.uri() for each in refs)
+        raise NotUndone(f"may be left on the token: {left}") from cause
+
+    return undo

@@ -13,7 +13,7 @@ from pkcs11 import Attribute, KeyType, Mechanism
 from pkcs11.exceptions import AttributeReadOnly, PKCS11Error
 
 from hsm import conformance, templates, wrapping
-from hsm.device import Device
+from hsm.device import Device, _undo_of
 from hsm.errors import DeliveryUnsafe, DeviceRefused
 from hsm.handles import find_one
 from hsm.keys import KeyKind, KeyRef
@@ -29,9 +29,7 @@ def new_ids(number: int) -> list[bytes]:
 
 def issue_by(device: Device, strategy: Strategy, kek: bytes, ids: list[bytes]) -> list[bytes]:
     return device._guard.change(
-        lambda connection, session: wrapping.issue(
-            session, kek, ids, LABEL, strategy, connection.login_session
-        )
+        lambda connection, session: wrapping.issue(session, kek, ids, LABEL, strategy, _undo_of(connection))
     )
 
 

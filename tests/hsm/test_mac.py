@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from pkcs11 import Attribute
@@ -13,6 +15,7 @@ from hsm import templates
 from hsm.device import Device
 from hsm.errors import DeviceRefused, HouseKeyMissing, KeyMissing
 from hsm.keys import KeyKind, KeyRef
+from hsm.wrapping import destroy_all
 
 # RFC 4231, sections 4.2 to 4.8: key, data, HMAC-SHA-256 (test case 5 is truncated to 128 bits in the RFC).
 RFC_4231 = [
@@ -45,28 +48,28 @@ RFC_4231 = [
 ]
 
 
-def import_secret(device: Device, value: bytes) -> KeyRef:
-    """Store a secret with a known value, which the device itself offers nobody to do."""
+@contextmanager
+def imported(device: Device, value: bytes) -> Iterator[KeyRef]:
+    """Store a secret with a known value for a while, which the device itself offers nobody to do."""
     ref = KeyRef(KeyKind.SECRET, secrets.token_bytes(16))
     template = templates.known_secret(ref.id, value) | {Attribute.TOKEN: True}
     device._guard.change(lambda _, session: session.create_object(templates.packed(template)))
-    return ref
+    yield ref
+    device._guard.change(lambda _, session: destroy_all(session, ref))
 
 
 @pytest.mark.parametrize(("key", "data", "expected"), RFC_4231)
 def test_the_vectors_of_rfc_4231_come_out(device: Device, key: str, data: bytes, expected: str):
     # HMAC fills short keys up with zero bytes; SoftHSM wants 32 at least.
-    ref = import_secret(device, bytes.fromhex(key).ljust(32, b"\0"))
-    assert device.mac(ref, data).hex().startswith(expected)
-    device.destroy(ref)
+    with imported(device, bytes.fromhex(key).ljust(32, b"\0")) as ref:
+        assert device.mac(ref, data).hex().startswith(expected)
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 100_000])
 def test_data_of_any_length_is_computed_as_python_does(device: Device, length: int):
     value, data = secrets.token_bytes(32), secrets.token_bytes(length)
-    ref = import_secret(device, value)
-    assert device.mac(ref, data) == hmac.digest(value, data, hashlib.sha256)
-    device.destroy(ref)
+    with imported(device, value) as ref:
+        assert device.mac(ref, data) == hmac.digest(value, data, hashlib.sha256)
 
 
 def test_house_keys_are_created_once_and_differ(own_device: Device):

@@ -14,6 +14,7 @@ from pkcs11.exceptions import SessionHandleInvalid
 
 from hsm.device import Device
 from hsm.errors import DeviceError, DeviceUnavailable, DuplicateKey, KeyMissing
+from hsm.gate import Deadline
 from hsm.handles import find_one
 from hsm.keys import KeyKind, KeyRef
 from hsm.sessions import SessionPool, open_session
@@ -41,11 +42,8 @@ def log_out(device: Device) -> None:
 
 def close_all_idle(device: Device) -> None:
     """Close the sessions of the pool without telling the pool."""
-    pool = pool_of(device)
-    for _ in range(pool.size):
-        place = pool._idle.get_nowait()
+    for place in pool_of(device)._idle:
         place.session().close()
-        pool._idle.put(place)
 
 
 def issue_one(device: Device) -> KeyRef:
@@ -173,8 +171,8 @@ def test_two_devices_on_one_token_do_not_log_each_other_out(own_device: Device, 
 
 def test_when_all_sessions_are_lent_the_caller_is_told_in_time(new_token: Callable[[], str]):
     device = Device.open(new_token(), sessions=2, wait_seconds=0.2)
-    pool = pool_of(device)
-    with pool.borrow(1), pool.borrow(1), pytest.raises(DeviceUnavailable, match="no session") as raised:
+    gate, soon = device._guard._gate, Deadline(1)
+    with gate.turn(soon), gate.turn(soon), pytest.raises(DeviceUnavailable, match="no session") as raised:
         device.random(1)
     assert raised.value.retry_after_seconds >= 1
     assert len(device.random(1)) == 1

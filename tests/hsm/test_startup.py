@@ -124,11 +124,11 @@ def test_a_wrong_answer_in_the_self_test_stops_the_start(
     expected = getattr(selftest, answer)
     monkeypatch.setattr(selftest, answer, bytes([expected[0] ^ 1]) + expected[1:])
     with pytest.raises(SelfTestFailed, match="Do not use this token"):
-        own_device._guard.change(lambda _, session: selftest.test_known_answers(session))
+        own_device._guard.change(lambda _, session: selftest.test_known_answers(session, None))
 
 
 def test_the_known_answers_are_right(own_device: Device):
-    assert own_device._guard.change(lambda _, session: selftest.test_known_answers(session)) is True
+    assert own_device._guard.change(lambda _, session: selftest.test_known_answers(session, None)) is True
 
 
 def test_starting_again_and_again_leaves_nothing_on_the_token(new_token: Callable[[], str]):

@@ -1,0 +1,18 @@
+"""How much may callers ask of the device at a time, and how long may it take?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hsm.pace import Pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Numbers of callers, and times in seconds."""
+
+    sessions: int = 16  # callers in the module at a time
+    most_waiting: int = 64  # callers that may wait for their turn
+    wait_seconds: float = 5.0  # how long each waits, for everything it has to wait for together
+    call_seconds: float = 30.0  # a single call that takes longer hangs
+    pace: Pace = field(default_factory=Pace)
