@@ -6,9 +6,10 @@ import ipaddress
 import logging
 import multiprocessing
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from typing import Any
 
@@ -171,8 +172,29 @@ def serve_door(settings: Settings, role: Role) -> None:
     config.graceful_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
     config.shutdown_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
     config.application_path = f"asgi:gateway.serving:{role}_asgi"
-    if hypercorn_run(config):
-        sys.exit(1)  # one of the processes was killed or broke: whoever supervises us should start all anew
+    with _heard_signals() as heard:
+        hypercorn_run(config)
+    if not heard & {signal.SIGTERM, signal.SIGINT}:
+        # One of the processes was killed or broke, which hypercorn does not tell in its status: whoever
+        # supervises us must learn that nobody asked for this end.
+        sys.exit(1)
+
+
+@contextmanager
+def _heard_signals() -> Iterator[set[int]]:
+    """Give a set that holds, at the end, the signals that came; the handlers are somebody else's."""
+    heard: set[int] = set()
+    ear, mouth = socket.socketpair()
+    with ear, mouth:
+        ear.settimeout(0)
+        mouth.settimeout(0)
+        signal.set_wakeup_fd(mouth.fileno())
+        try:
+            yield heard
+        finally:
+            signal.set_wakeup_fd(-1)
+            with suppress(BlockingIOError):
+                heard.update(ear.recv(4096))
 
 
 def _end_with_parent() -> None:

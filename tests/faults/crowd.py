@@ -21,7 +21,7 @@ from tests.counterparts.phone_line import NetworkFailure, NotRecognised, Refused
 from tests.gateways import Gateway
 
 T = TypeVar("T")
-_PATIENCE_SECONDS = 180
+_PATIENCE_SECONDS = 300
 _PAUSE_SECONDS = 0.2
 _OUTAGE = 503
 

@@ -3,6 +3,7 @@
 `scripts/faults` runs the same with 1,000 confirmations and prints the figures.
 """
 
+import asyncio
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.serving import application_asgi
 from tests.faults import fault_run
 from tests.faults.processes import children
 from tests.gateways import Authority, Gateway
@@ -52,3 +54,30 @@ def test_a_killed_parent_takes_its_door_with_it_so_that_the_door_can_be_opened_a
     second = gateway.start("serve", "application")
     second.send_signal(signal.SIGTERM)
     assert second.wait(30) == 0
+
+
+def test_a_killed_child_ends_its_door_with_a_failure_so_that_a_supervisor_starts_it_anew(
+    tmp_path: Path, token_uri: str
+):
+    gateway = Gateway(tmp_path, token_uri, Authority.make(tmp_path))
+    gateway.run("init")
+    door = gateway.start("serve", "application")
+    for pid in children(door.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert door.wait(30) == 1
+
+
+def test_a_door_that_cannot_be_opened_says_so_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in os.environ if name.startswith("COUNTERSIGN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COUNTERSIGN_DATA_DIR", str(tmp_path))
+    said: list[dict[str, str]] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        said.append(message)
+
+    asyncio.run(application_asgi({"type": "lifespan"}, receive, send))  # type: ignore[arg-type]
+    assert said == [{"type": "lifespan.startup.failed", "message": "SchemaBehind"}]
