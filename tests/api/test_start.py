@@ -182,5 +182,5 @@ def test_a_token_without_the_gateways_keys_is_not_served(
 
 def test_every_command_says_the_same(gateway: Gateway) -> None:
     _set(LOG_LEVL="info")(gateway)
-    for words in (["work"], ["migrate"], ["application", "add", "x"]):
+    for words in (["work"], ["application", "add", "x"]):
         assert "COUNTERSIGN_LOG_LEVL" in _failure(gateway, *words)
