@@ -65,6 +65,7 @@ async def issue_keyset(
 
     Raises:
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``not_allowed_by_policy``, ``already_delivered``.
+        BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
     plan = _make_plan(ctx, asker, user_id, delivery, given_secret)
     await ctx.unit(_plan_keys, asker, plan, once)
@@ -183,10 +184,14 @@ def _lapse(plan: Plan) -> datetime | None:
 def _bind_all(
     ctx: Context, fresh: Keyset, user: User, present: Sequence[Keyset], now: datetime
 ) -> tuple[Keyset, list[tuple[Keyset, Keyset]]]:
-    """Bind the new keyset, and the older open ones as ended. A row the HSM did not vouch for stays as it is."""
+    """Bind the new keyset, and the older open ones as ended.
+
+    The user's state is believed because the HSM vouches for it in each of the user's keysets, ended ones included.
+    """
     ended = []
     for keyset in present:
-        if keyset.status in keyset_rules.OPEN and bindings.is_bound(ctx, keyset, user.status):
+        bindings.require_bound(ctx, keyset, user.status)
+        if keyset.status in keyset_rules.OPEN:
             status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
             changed = replace(keyset, status=status, ended_at=now)
             ended.append((keyset, bindings.bind(ctx, changed, user.status)))

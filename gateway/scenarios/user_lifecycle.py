@@ -117,6 +117,7 @@ async def change_user(
 
     Raises:
         Refusal: ``not_found``, ``user_deleted``, ``concurrent_change``.
+        BrokenBinding: on unblocking, a keyset of the user or its state is not what the HSM vouched for.
     """
     for _ in range(_TRIES):
         seen, present = await ctx.reading(_gather, application, user_id)
@@ -162,12 +163,17 @@ def _gather(connection: Connection, application: Application, user_id: str) -> t
 def _prepare(
     ctx: Context, seen: User, present: Sequence[Keyset], action: UserAction, reason: str | None
 ) -> _Change:
-    """Decide the new state and bind the keysets to it; a row the HSM did not vouch for is left broken."""
+    """Decide the new state and bind the keysets to it; a row the HSM did not vouch for is left broken.
+
+    It does not keep a user from being blocked or deleted, but from getting rights back.
+    """
     now = ctx.clock.now()
     status = rules.next_status(seen.status, action)
     rebound, broken = [], []
     for keyset in present:
-        if not bindings.is_bound(ctx, keyset, seen.status):
+        if action is UserAction.UNBLOCK:
+            bindings.require_bound(ctx, keyset, seen.status)
+        elif not bindings.is_bound(ctx, keyset, seen.status):
             broken.append(keyset)
             continue
         changed = keyset

@@ -142,8 +142,8 @@ attempts = sa.Table(
     _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
     sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True), _text("operation", 16),
     _text("channel", 16), sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"),
-    _bytes("signature", nullable=True), _json("verified"), _text("outcome", 16), _json("device"), sa.Column("receipt", sa.Text, nullable=True),
-    _moment("created_at"),
+    _bytes("signature", nullable=True), _json("verified"), _text("outcome", 16), _json("device"),
+    sa.Column("receipt", sa.Text, nullable=True), _moment("created_at"),
 )  # fmt: skip
 
 events = sa.Table(
@@ -165,7 +165,7 @@ deliveries = sa.Table(
     _text("url", 2000), sa.Column("body", sa.Text, nullable=True), _text("status", 16), _number("tries", 0),
     _moment("next_at"), _moment("claimed_until", nullable=True), _text("error", 200, nullable=True),
     _moment("created_at"), _moment("ended_at", nullable=True),
-    sa.Index(None, "status", "next_at"), sa.UniqueConstraint("transaction_id", "sequence"),
+    sa.Index(None, "application_id", "status", "next_at"), sa.UniqueConstraint("transaction_id", "sequence"),
 )  # fmt: skip
 
 replays = sa.Table(
