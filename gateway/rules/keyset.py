@@ -12,7 +12,7 @@ class KeysetStatus(StrEnum):
 
     ``issued``: made and delivered, the phone has not registered yet. ``active``: in use. ``deleted``: replaced
     or removed, verifies old signatures only. ``void``: its package was altered on the way. ``lapsed``: never
-    registered in time.
+    registered in time. ``unreadable``: the row says what no gateway writes; the HSM vouches for no such row.
     """
 
     ISSUED = "issued"
@@ -20,6 +20,7 @@ class KeysetStatus(StrEnum):
     DELETED = "deleted"
     VOID = "void"
     LAPSED = "lapsed"
+    UNREADABLE = "unreadable"
 
 
 class KeysetAction(StrEnum):
@@ -43,11 +44,12 @@ OPEN = (KeysetStatus.ISSUED, KeysetStatus.ACTIVE)
 
 
 class Delivery(StrEnum):
-    """How the keys travel to the phone."""
+    """How the keys travel to the phone; ``unreadable`` where the row says what no gateway writes."""
 
     ONLINE = "online"
     QR = "qr"
     QR_AND_CODE = "qr_and_code"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ def spent_keys(keyset: Keyset, *, answered: bool) -> tuple[str, ...]:
     Khmac as well where the keyset never came into use and no answer was given with it; else it verifies
     old answers for ever.
     """
-    if keyset.status in OPEN:
+    if keyset.status in (*OPEN, KeysetStatus.UNREADABLE):
         return ()
     if keyset.status in (KeysetStatus.VOID, KeysetStatus.LAPSED) and not answered:
         return keyset.khmac, keyset.kauth

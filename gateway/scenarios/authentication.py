@@ -25,7 +25,6 @@ from gateway.wire.request import Envelope
 from hsm.errors import DeviceRefused, DuplicateKey, InvalidUri, KeyMissing
 from hsm.keys import KeyRef
 
-_NO_BINDING = bytes(256)  # about as long as a real one, so that a decoy costs as much
 REGISTER = "keys.register"
 
 
@@ -107,7 +106,7 @@ def _prove(ctx: Context, facts: _Facts | None, request: ClientRequest) -> _Seen:
     """Check binding and code on the device; an unknown keyset costs the same with a decoy key."""
     presented = request.authcode or bytes(32)
     if facts is None:
-        ctx.device.mac(ctx.keys.binding, _NO_BINDING)
+        ctx.device.mac(ctx.keys.binding, bindings.NO_BINDING)
         return _decoy(ctx, request, presented, bound=True)
     bound = bindings.is_bound(ctx, facts.keyset, facts.user.status)
     if not bound or facts.keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed

@@ -22,6 +22,7 @@ class KeysetBinding:
     user_status: str
     keyset: str
     keyset_status: str
+    delivery: str
     khmac: str
     kauth: str
     kpublic: str | None
@@ -35,10 +36,15 @@ class KeysetBinding:
     created_at: datetime
     valid_until: datetime
     lapses_at: datetime | None
+    registered_at: datetime | None
     ended_at: datetime | None
 
     def encode(self) -> bytes:
-        """Return the TLV the binding key authenticates; an absent value is an empty one."""
+        """Return the TLV the binding key authenticates; an absent value is an empty one.
+
+        Raises:
+            ValueError, OverflowError: a value no gateway writes.
+        """
         values = (
             _VERSION,
             self.application.encode(),
@@ -46,6 +52,7 @@ class KeysetBinding:
             self.user_status.encode(),
             self.keyset.encode(),
             self.keyset_status.encode(),
+            self.delivery.encode(),
             self.khmac.encode(),
             self.kauth.encode(),
             (self.kpublic or "").encode(),
@@ -59,6 +66,7 @@ class KeysetBinding:
             _moment(self.created_at),
             _moment(self.valid_until),
             _moment(self.lapses_at),
+            _moment(self.registered_at),
             _moment(self.ended_at),
         )
         return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])

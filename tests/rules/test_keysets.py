@@ -55,7 +55,7 @@ USES = [
     ("active", True, True, None),
     *(
         (status, registering, required, f"keyset is {status}")
-        for status in ("deleted", "void", "lapsed")
+        for status in ("deleted", "void", "lapsed", "unreadable")
         for registering in (False, True)
         for required in (False, True)
     ),

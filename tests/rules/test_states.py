@@ -27,6 +27,7 @@ active      refused    deleted   refused    refused
 deleted     refused    refused   refused    refused
 void        refused    refused   refused    refused
 lapsed      refused    refused   refused    refused
+unreadable   refused    refused   refused    refused
 """
 USER = """
             block      unblock   delete

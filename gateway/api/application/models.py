@@ -112,8 +112,8 @@ class KeysetView(View):
 
     id: str
     user: str
-    status: Literal["issued", "active", "deleted", "void", "lapsed"]
-    delivery: Literal["online", "qr", "qr_and_code"]
+    status: Literal["issued", "active", "deleted", "void", "lapsed", "unreadable"]
+    delivery: Literal["online", "qr", "qr_and_code", "unreadable"]
     created_at: Time
     valid_until: Time
     lapses_at: Time | None
