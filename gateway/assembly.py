@@ -21,7 +21,7 @@ from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
 from gateway.store import migrate, receipt_keys
 from gateway.store.database import Database
-from gateway.worker.callbacks import Post
+from gateway.worker.posting import Post
 from hsm.device import Device
 
 T = TypeVar("T")

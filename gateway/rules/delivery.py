@@ -4,7 +4,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 _SCHEDULE_SECONDS = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 86400)
-CLAIM_SECONDS = 60
+CLAIM_SECONDS = 20  # what sealing and noting may take beside the time of the try itself
+RUNNING_MOST = 200
+RUNNING_PER_APPLICATION = 8
 
 
 class DeliveryStatus(StrEnum):
@@ -16,7 +18,7 @@ class DeliveryStatus(StrEnum):
 
 
 def pause_after(tries: int) -> timedelta | None:
-    """Return how long to wait after the n-th failed try; None when it is time to give up (after about 4 days).
+    """Return how long to wait after the n-th failed try; None when it is time to give up (after about 3 days).
 
     Args:
         tries: number of tries made so far, at least 1.

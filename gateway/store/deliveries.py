@@ -1,5 +1,6 @@
 """What is remembered of callbacks: the outbox, who is working on which, and what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.delivery import DeliveryStatus
-from gateway.store.tables import deliveries, transactions
+from gateway.store.tables import applications, deliveries, transactions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,45 @@ def insert_delivery(connection: Connection, delivery: Delivery, now: datetime) -
     )
 
 
-def claim_deliveries(connection: Connection, now: datetime, until: datetime, most: int) -> list[Delivery]:
+def due_applications(connection: Connection, now: datetime) -> list[str]:
+    """Return the applications that have callbacks which could be claimed."""
+    waits = sa.select(deliveries.c.id).where(deliveries.c.application_id == applications.c.id, *_due(now))
+    return list(connection.execute(sa.select(applications.c.id).where(waits.exists())).scalars())
+
+
+def claim_deliveries(
+    connection: Connection, now: datetime, until: datetime, room: Mapping[str, int]
+) -> list[Delivery]:
     """Take due callbacks that nobody works on; of one transaction only the first that is not ended.
 
     A worker that is killed loses its claim when ``until`` has passed.
+
+    Args:
+        connection: an open unit.
+        now: what is due by now.
+        until: end of the claim.
+        room: how many to take at most, of each application.
     """
+    claimed = []
+    for application_id, most in room.items():
+        due = (
+            sa.select(deliveries)
+            .where(deliveries.c.application_id == application_id, *_due(now))
+            .order_by(deliveries.c.next_at)
+            .limit(most)
+            .with_for_update(skip_locked=True, of=deliveries)
+        )
+        claimed += [_delivery(row) for row in connection.execute(due)]
+    if claimed:
+        connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_([delivery.id for delivery in claimed]))
+            .values(claimed_until=until)
+        )
+    return claimed
+
+
+def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     earlier = deliveries.alias("earlier")
     blocked = (
         sa.select(earlier.c.id)
@@ -71,21 +106,7 @@ def claim_deliveries(connection: Connection, now: datetime, until: datetime, mos
         .exists()
     )
     free = sa.or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until <= now)
-    due = (
-        sa.select(deliveries)
-        .where(deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now, free, ~blocked)
-        .order_by(deliveries.c.next_at)
-        .limit(most)
-        .with_for_update(skip_locked=True, of=deliveries)
-    )
-    claimed = [_delivery(row) for row in connection.execute(due)]
-    if claimed:
-        connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id.in_([delivery.id for delivery in claimed]))
-            .values(claimed_until=until)
-        )
-    return claimed
+    return deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now, free, ~blocked
 
 
 def end_delivery(

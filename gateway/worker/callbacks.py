@@ -1,23 +1,22 @@
 """How does a callback reach its application: claimed, sealed, posted, and tried again until it arrives.
 
-Each try has the same id, a fresh time and a fresh seal. The name of the host is resolved once and the address is
-checked before the connection is made to exactly that address, so that a name cannot point into the inner network.
+Each try has the same id, a fresh time and a fresh seal.
 """
 
 import asyncio
-import ipaddress
-import socket
-import ssl
-from dataclasses import dataclass
-from datetime import timedelta
-from urllib.parse import urlsplit
+from collections import Counter
+from datetime import datetime, timedelta
 
-import httpx2
 import structlog
 
 from gateway.refusals import Outage
-from gateway.rules.callback_address import is_public
-from gateway.rules.delivery import CLAIM_SECONDS, DeliveryStatus, pause_after
+from gateway.rules.delivery import (
+    CLAIM_SECONDS,
+    RUNNING_MOST,
+    RUNNING_PER_APPLICATION,
+    DeliveryStatus,
+    pause_after,
+)
 from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import webhook_secret
@@ -26,42 +25,81 @@ from gateway.store import applications, deliveries
 from gateway.store.database import Connection
 from gateway.store.deliveries import Delivery
 from gateway.wire import callback
+from gateway.worker.posting import NotDelivered, Post, send
 
 _log = structlog.get_logger("worker")
-_BATCH = 20
-_SUCCESS = 2  # hundred and something
 _ERROR_MOST = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """How callbacks are posted."""
+class Courier:
+    """Keeps as many tries under way as there is room for, so many of each application that none holds up the others.
 
-    tls: ssl.SSLContext
-    private_addresses: bool
-    seconds_most: int
+    A callback is claimed when there is room for it and not before, so a claim is no longer than one try can take.
+    """
 
+    def __init__(self, ctx: Context, post: Post) -> None:
+        self._ctx, self._post = ctx, post
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._failure: BaseException | None = None
 
-class NotDelivered(Exception):
-    """A try failed; the text says why and holds nothing of the body."""
+    async def start_due(self) -> int:
+        """Claim what is due and begin a try of each; return how many.
 
+        Raises what a try failed with that was not the receiver's fault: an outage, or a bug.
+        """
+        self._raise_failure()
+        until = self._ctx.clock.now() + timedelta(seconds=CLAIM_SECONDS + self._post.seconds_most)
+        claimed = await self._claim(until)
+        for delivery in claimed:
+            task = asyncio.ensure_future(_try(self._ctx, self._post, delivery, until))
+            self._running[task] = delivery.application_id
+            task.add_done_callback(self._ended)
+        return len(claimed)
 
-async def deliver_due(ctx: Context, post: Post) -> int:
-    """Make one try of every callback that is due, side by side; return how many were tried."""
-    now = ctx.clock.now()
-    until = now + timedelta(seconds=CLAIM_SECONDS + post.seconds_most)
-    claimed = await ctx.unit(deliveries.claim_deliveries, now, until, _BATCH)
-    tries = (_try(ctx, post, delivery) for delivery in claimed)
-    for failure in await asyncio.gather(*tries, return_exceptions=True):
-        if failure is not None:  # an outage or a bug: the others have come to their end before it is told
+    async def wait(self, seconds: float) -> bool:
+        """Wait until a try under way has ended, at most so long; False at once if there is none."""
+        if not self._running:
+            return False
+        await asyncio.wait(self._running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    async def finish(self) -> None:
+        """Wait for every try under way; raises as ``start_due``."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._raise_failure()
+
+    async def _claim(self, until: datetime) -> list[Delivery]:
+        busy = Counter(self._running.values())
+        free = RUNNING_MOST - len(self._running)
+        if free <= 0:
+            return []
+        now = self._ctx.clock.now()
+        due = await self._ctx.reading(deliveries.due_applications, now)
+        room = {}
+        for application in sorted(due, key=lambda each: busy[each]):  # who has least under way comes first
+            most = min(RUNNING_PER_APPLICATION - busy[application], free)
+            if most > 0:
+                room[application] = most
+                free -= most
+        return await self._ctx.unit(deliveries.claim_deliveries, now, until, room) if room else []
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
             raise failure
-    return len(claimed)
 
 
-async def _try(ctx: Context, post: Post, delivery: Delivery) -> None:
+async def _try(ctx: Context, post: Post, delivery: Delivery, until: datetime) -> None:
     try:
         headers = await _seal(ctx, delivery)
-        await _send(post, delivery, headers)
+        if ctx.clock.now() + timedelta(seconds=post.seconds_most) > until:
+            return  # sealing took so long that another worker may begin before this try would have ended
+        await send(post, delivery.url, delivery.body.encode(), headers)
     except NotDelivered as error:
         await ctx.unit(_note_failure, ctx, delivery, str(error)[:_ERROR_MOST])
         _log.warning("callback not accepted", delivery=delivery.id, tries=delivery.tries + 1, why=str(error))
@@ -77,54 +115,6 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
     sent_at = ctx.clock.now().replace(microsecond=0)
     sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), [secret])
     return {**sealed, "content-type": "application/json", "user-agent": "Countersign"}
-
-
-async def _send(post: Post, delivery: Delivery, headers: dict[str, str]) -> None:
-    try:
-        # From the name to the status; the client's own limits are off.
-        async with asyncio.timeout(post.seconds_most):
-            status = await _exchange(post, delivery, headers)
-    except TimeoutError:
-        raise NotDelivered("no answer in time") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        raise NotDelivered(f"no connection: {type(error).__name__}") from None
-    if status // 100 != _SUCCESS:
-        raise NotDelivered(f"answered with status {status}")
-
-
-async def _exchange(post: Post, delivery: Delivery, headers: dict[str, str]) -> int:
-    parts = urlsplit(delivery.url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = await _resolve(post, host, port)
-    literal = f"[{address}]" if ":" in address else address
-    url = parts._replace(netloc=f"{literal}:{port}").geturl()
-    named = {**headers, "host": parts.netloc}
-    async with (
-        httpx2.AsyncClient(verify=post.tls, follow_redirects=False, trust_env=False, timeout=None) as client,
-        # The answer's body is of no interest and may be endless: it is not read.
-        client.stream(
-            "POST",
-            url,
-            content=delivery.body.encode(),
-            headers=named,
-            extensions={"sni_hostname": host},
-        ) as answer,
-    ):
-        return answer.status_code
-
-
-async def _resolve(post: Post, host: str, port: int) -> str:
-    """Return the address to connect to; refuses one that callbacks may not reach."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the second: a label that no name can have
-        raise NotDelivered("the name of the host cannot be resolved") from None
-    addresses = [str(entry[4][0]) for entry in found]
-    if not post.private_addresses and not all(is_public(address) for address in addresses):
-        raise NotDelivered("the host has an address that callbacks may not reach")
-    # IPv4 first: many inner networks resolve IPv6 but do not route it.
-    return min(addresses, key=lambda address: ipaddress.ip_address(address).version)
 
 
 def _note_success(connection: Connection, ctx: Context, delivery: Delivery) -> None:

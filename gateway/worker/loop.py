@@ -9,7 +9,8 @@ from gateway.refusals import Outage
 from gateway.scenarios import housekeeping
 from gateway.scenarios.context import Context
 from gateway.scenarios.user_lifecycle import block_overdue
-from gateway.worker.callbacks import Post, deliver_due
+from gateway.worker.callbacks import Courier
+from gateway.worker.posting import Post
 from hsm.errors import DeviceError
 
 _log = structlog.get_logger("worker")
@@ -22,9 +23,10 @@ _AFTER_OUTAGE_SECONDS = 3.0
 
 async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
     """Run every duty until told to stop. A duty that fails is logged and tried again; the others go on."""
+    courier = Courier(ctx, post)
 
     async def callbacks() -> int:
-        return await deliver_due(ctx, post)
+        return await courier.start_due() or await courier.wait(_CALLBACK_SECONDS)
 
     async def marks() -> int:
         await housekeeping.forget_old_marks(ctx)
@@ -43,6 +45,14 @@ async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
         _repeat("sweep", sweep, _SWEEP_SECONDS, stop),
         _repeat("marks", marks, _MARKS_SECONDS, stop),
     )
+    await _end("callbacks", courier.finish)
+
+
+async def _end(name: str, finish: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await finish()
+    except Exception as error:  # noqa: BLE001 - what is not finished is claimed again by the next worker
+        _log.warning("duty did not end cleanly", duty=name, why=str(error))
 
 
 async def _repeat(name: str, duty: Callable[[], Awaitable[int]], pause: float, stop: asyncio.Event) -> None:

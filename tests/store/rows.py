@@ -18,9 +18,9 @@ NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
 APPLICATION, USER = "app_1", "anna"
 
 
-def insert_anna(connection: Connection) -> None:
-    """Add the application and its user."""
-    application = Application(
+def application() -> Application:
+    """Return the application as it is first written."""
+    return Application(
         id=APPLICATION,
         name="bank",
         callback_url="https://bank.example/",
@@ -29,7 +29,11 @@ def insert_anna(connection: Connection) -> None:
         policy_version=1,
         created_at=NOW,
     )
-    assert applications.insert_application(connection, application)
+
+
+def insert_anna(connection: Connection) -> None:
+    """Add the application and its user."""
+    assert applications.insert_application(connection, application())
     assert users.insert_user(connection, anna())
 
 
@@ -77,12 +81,16 @@ def insert_transaction(connection: Connection, name: str, content: bytes = b"pay
 
 
 def insert_delivery(
-    connection: Connection, name: str, transaction_id: str | None = None, sequence: int = 0
+    connection: Connection,
+    name: str,
+    transaction_id: str | None = None,
+    sequence: int = 0,
+    application_id: str = APPLICATION,
 ) -> None:
     """Add a callback that is due at NOW."""
     delivery = Delivery(
         id=name,
-        application_id=APPLICATION,
+        application_id=application_id,
         transaction_id=transaction_id,
         sequence=sequence,
         type="transaction.confirmed",

@@ -1,23 +1,24 @@
 """Is each callback worked on by one at a time, in its transaction's order, and never forgotten?"""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.rules.delivery import DeliveryStatus
-from gateway.store import deliveries
+from gateway.store import applications, deliveries
 from gateway.store.database import Database
 from gateway.store.tables import deliveries as table
 from tests.store.databases import url_of
 from tests.store.racing import in_processes, in_threads
-from tests.store.rows import NOW, insert_anna, insert_delivery, insert_transaction
+from tests.store.rows import APPLICATION, NOW, application, insert_anna, insert_delivery, insert_transaction
 
 MINUTE = timedelta(minutes=1)
 OPEN = """
 from datetime import timedelta
-from gateway.store import deliveries
+from gateway.store import applications, deliveries
 from gateway.store.database import Database
 from tests.store.rows import NOW
 database = Database(sys.argv[1])
@@ -25,7 +26,7 @@ database = Database(sys.argv[1])
 CLAIM = """
 while True:
     with database.unit() as connection:
-        claimed = deliveries.claim_deliveries(connection, NOW, NOW + timedelta(minutes=1), 3)
+        claimed = deliveries.claim_deliveries(connection, NOW, NOW + timedelta(minutes=1), {"app_1": 3})
     if not claimed:
         break
     for delivery in claimed:
@@ -53,7 +54,10 @@ def outbox(database: Database) -> Database:
 
 def _claim(database: Database, now: datetime = NOW) -> set[str]:
     with database.unit() as connection:
-        return {delivery.id for delivery in deliveries.claim_deliveries(connection, now, now + MINUTE, 20)}
+        return {
+            delivery.id
+            for delivery in deliveries.claim_deliveries(connection, now, now + MINUTE, {APPLICATION: 20})
+        }
 
 
 def _end(database: Database, name: str, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
@@ -123,6 +127,24 @@ def test_a_late_success_of_a_lost_claim_ends_what_another_had_given_up(outbox: D
     assert _row(outbox, "msg_1")["status"] == "delivered"
 
 
+def test_of_each_application_no_more_is_claimed_than_there_is_room_for(outbox: Database):
+    with outbox.unit() as connection:
+        applications.insert_application(connection, replace(application(), id="app_2", name="another"))
+        for name in ("msg_a", "msg_b", "msg_c"):
+            insert_delivery(connection, name, application_id="app_2")
+    with outbox.reading() as connection:
+        assert set(deliveries.due_applications(connection, NOW)) == {APPLICATION, "app_2"}
+        assert deliveries.due_applications(connection, NOW - MINUTE) == []
+    with outbox.unit() as connection:
+        claimed = deliveries.claim_deliveries(connection, NOW, NOW + MINUTE, {APPLICATION: 1, "app_2": 2})
+    assert Counter(each.application_id for each in claimed) == {APPLICATION: 1, "app_2": 2}
+    _claim(outbox)
+    with outbox.reading() as connection:
+        assert deliveries.due_applications(connection, NOW) == [
+            "app_2"
+        ]  # the other's wait for those before them
+
+
 def test_workers_in_threads_share_the_outbox_without_overlap_and_without_rest(database: Database):
     names = _fill(database)
 
@@ -171,4 +193,6 @@ def _fill(database: Database) -> list[str]:
 
 def _some(database: Database) -> list[str]:
     with database.unit() as connection:
-        return [found.id for found in deliveries.claim_deliveries(connection, NOW, NOW + MINUTE, 3)]
+        return [
+            found.id for found in deliveries.claim_deliveries(connection, NOW, NOW + MINUTE, {APPLICATION: 3})
+        ]

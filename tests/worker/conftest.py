@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.worker.callbacks import Post
+from gateway.worker.posting import Post
 from hsm.device import Device
 from tests.gateways import Authority
 from tests.scenarios.bench import Bench, opened_bench

@@ -1,24 +1,43 @@
 """How do the worker's tests fill the outbox, and what do they read there?"""
 
+import secrets
+from dataclasses import replace
+
 import sqlalchemy as sa
 
+from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
+from gateway.store import applications
 from gateway.store.tables import deliveries, events
+from gateway.worker.callbacks import Courier
+from gateway.worker.posting import Post
 from tests.scenarios.bench import Bench, run
 
 
+async def deliver_due(ctx: Context, post: Post) -> int:
+    """Make one try of what is due, as much as is begun at once, and see it to its end; return how many."""
+    courier = Courier(ctx, post)
+    begun = await courier.start_due()
+    await courier.finish()
+    return begun
+
+
 def put(bench: Bench, *names: str, url: str | None = None, transaction: str | None = None) -> None:
-    """Put callbacks into the outbox, in this order."""
+    """Put callbacks into the outbox, in this order; with an address, those of another application that has it."""
+    application = bench.asker.application
     with bench.ctx.database.unit() as connection:
+        if url is not None:
+            name = f"app_{secrets.token_hex(4)}"
+            application = replace(application, id=name, name=name, callback_url=url)
+            assert applications.insert_application(connection, application)
         for name in names:
             enqueue(
                 connection,
-                bench.asker.application,
+                application,
                 f"test.{name}",
                 {"transaction": None},
                 bench.clock.now(),
                 transaction_id=transaction,
-                url=url,
             )
 
 

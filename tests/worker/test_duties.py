@@ -1,6 +1,7 @@
 """Does the worker do all its duties, whatever becomes of one of them, and stop in an orderly way?"""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,14 @@ from gateway import assembly
 from gateway.refusals import Outage
 from gateway.rules.keyset import KeysetStatus
 from gateway.scenarios import housekeeping
-from gateway.worker import loop
-from gateway.worker.callbacks import Post
+from gateway.worker import callbacks, loop
 from gateway.worker.loop import run_worker
+from gateway.worker.posting import Post
 from hsm.device import Device
 from hsm.keys import KeyRef
 from tests.scenarios.bench import Bench, run
 from tests.worker.conftest import UseBench
-from tests.worker.outbox import put, state
+from tests.worker.outbox import put, state, states
 from tests.worker.receivers import RawReceiver
 from tests.worker.test_receivers import OK
 
@@ -131,3 +132,51 @@ def test_stopping_lets_the_callback_under_way_arrive_and_be_noted(bench_for: Use
         put(bench, "x")
         _work_until(bench, post, lambda: len(receiver.requests) == 1)
         assert state(bench) == ("delivered", 1, None)
+
+
+def test_a_hundred_callbacks_that_hang_do_not_hold_up_those_of_another_application(
+    bench_for: UseBench, post: Post
+):
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent, RawReceiver(OK) as receiver:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with bench_for(receiver.url) as bench:
+            put(bench, *(f"hangs.{number:03}" for number in range(100)), url=url)
+            bench.clock.move(seconds=1)
+
+            def put_and_await_three() -> bool:
+                for each in range(3):
+                    begun = time.monotonic()
+                    put(bench, f"quick.{each}")
+                    while len(receiver.requests) == each:
+                        assert time.monotonic() < begun + 1.5, "it had to wait for those that hang"
+                        time.sleep(0.01)
+                return True
+
+            _work_until(bench, post, put_and_await_three)
+            hanging = [entry for entry in states(bench) if entry[0].startswith("hangs")]
+            assert {entry[1] for entry in hanging} == {"pending"}
+            assert 0 < sum(entry[2] for entry in hanging) < 100
+
+
+def test_an_outage_while_callbacks_are_made_is_told_and_ends_nothing(
+    bench_for: UseBench, post: Post, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "_AFTER_OUTAGE_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "_CALLBACK_SECONDS", 0.05)
+    real, calls = callbacks._seal, []
+
+    async def fail_once(*words: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise Outage("device: away")
+        return await real(*words)
+
+    monkeypatch.setattr(callbacks, "_seal", fail_once)
+    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
+        put(bench, "x")
+
+        def claim_is_over() -> bool:
+            bench.clock.move(seconds=1)
+            return state(bench) == ("delivered", 1, None)
+
+        _work_until(bench, post, claim_is_over)

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 import trustme
 
-from gateway.worker.callbacks import Post, deliver_due
+from gateway.worker.posting import Post
 from tests.gateways import Authority
 from tests.scenarios.bench import Bench, run
 from tests.worker import receivers
 from tests.worker.conftest import UseBench
-from tests.worker.outbox import put, state, states
+from tests.worker.outbox import deliver_due, put, state, states
 from tests.worker.receivers import RawReceiver, answer
 
 OK = answer("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
@@ -164,17 +164,45 @@ def test_a_name_that_leads_nowhere_is_a_failed_try_and_does_not_harm_the_others(
 
 
 def test_looking_up_a_name_takes_no_longer_than_a_callback_may(bench_for: UseBench, post: Post):
-    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
+    over = threading.Event()
+    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench, ThreadPoolExecutor(1) as lookups:
+        lookups.submit(over.wait, 20)  # a name server that does not answer
         put(bench, "slow name")
-        over = threading.Event()
+        run(deliver_due(bench.ctx, replace(post, seconds_most=1, lookups=lookups)))
+        over.set()
+        assert state(bench) == ("pending", 1, "no answer in time")
 
-        async def with_busy_resolver() -> None:
-            # Names are looked up in the loop's own threads; here there is one, and it is taken.
+
+def test_names_are_looked_up_in_threads_of_their_own(bench_for: UseBench, post: Post):
+    over = threading.Event()
+    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
+        put(bench, "x")
+
+        async def with_busy_loop() -> None:
             with ThreadPoolExecutor(1) as threads:
                 asyncio.get_running_loop().set_default_executor(threads)
                 threads.submit(over.wait, 20)
-                await deliver_due(bench.ctx, replace(post, seconds_most=1))
+                await deliver_due(bench.ctx, post)
                 over.set()
 
-        run(with_busy_resolver())
-        assert state(bench) == ("pending", 1, "no answer in time")
+        run(with_busy_loop())
+        assert state(bench) == ("delivered", 1, None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a\u0301\u00df\u2488.example/",
+        "http://[::1/",
+        "http://127.0.0.1:99999/",
+        "http://h/\x00",
+        "ftp://h/",
+        "",
+    ],
+)
+def test_an_address_that_cannot_be_used_counts_as_a_try(bench_for: UseBench, post: Post, url: str):
+    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
+        put(bench, "x")
+        bench.write("UPDATE deliveries SET url = :url", url=url)
+        run(deliver_due(bench.ctx, post))
+        assert state(bench)[:2] == ("pending", 1)

@@ -160,7 +160,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint("transaction_id", "sequence", name=op.f("uq_deliveries_transaction_id_sequence")),
     )
-    op.create_index(op.f("ix_deliveries_status_next_at"), "deliveries", ["status", "next_at"], unique=False)
+    op.create_index(
+        op.f("ix_deliveries_application_id_status_next_at"),
+        "deliveries",
+        ["application_id", "status", "next_at"],
+        unique=False,
+    )
     op.create_table(
         "users",
         sa.Column("application_id", sa.String(length=64), nullable=False),

@@ -1,0 +1,91 @@
+"""How is one callback posted: a name resolved once, an address checked, and exactly that address connected to.
+
+So a name cannot point into the inner network after it was checked.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx2
+
+from gateway.rules.callback_address import is_public
+from gateway.rules.delivery import RUNNING_MOST
+
+_SUCCESS = 2  # hundred and something
+
+
+def _lookups() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(RUNNING_MOST, "lookup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """How callbacks are posted. Names are looked up in threads of their own: a slow one holds up nothing else."""
+
+    tls: ssl.SSLContext
+    private_addresses: bool
+    seconds_most: int
+    lookups: ThreadPoolExecutor = field(default_factory=_lookups)
+
+
+class NotDelivered(Exception):
+    """A try failed; the text says why and holds nothing of the body."""
+
+
+async def send(post: Post, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Post the body; raises NotDelivered unless the receiver accepts it in time."""
+    try:
+        # From the name to the status; the client's own limits are off.
+        async with asyncio.timeout(post.seconds_most):
+            status = await _exchange(post, url, body, headers)
+    except TimeoutError:
+        raise NotDelivered("no answer in time") from None
+    except NotDelivered:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever an address or a receiver brings about counts as a try
+        raise NotDelivered(f"no connection: {type(error).__name__}") from None
+    if status // 100 != _SUCCESS:
+        raise NotDelivered(f"answered with status {status}")
+
+
+async def _exchange(post: Post, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = await _resolve(post, host, port)
+    literal = f"[{address}]" if ":" in address else address
+    pinned = parts._replace(netloc=f"{literal}:{port}").geturl()
+    named = {**headers, "host": parts.netloc}
+    async with (
+        httpx2.AsyncClient(verify=post.tls, follow_redirects=False, trust_env=False, timeout=None) as client,
+        # The answer's body is of no interest and may be endless: it is not read.
+        client.stream(
+            "POST",
+            pinned,
+            content=body,
+            headers=named,
+            extensions={"sni_hostname": host},
+        ) as answer,
+    ):
+        return answer.status_code
+
+
+async def _resolve(post: Post, host: str, port: int) -> str:
+    """Return the address to connect to; refuses one that callbacks may not reach."""
+    try:
+        found = await asyncio.get_running_loop().run_in_executor(
+            post.lookups, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+    except (OSError, UnicodeError):  # the second: a label that no name can have
+        raise NotDelivered("the name of the host cannot be resolved") from None
+    addresses = [str(entry[4][0]) for entry in found]
+    if not post.private_addresses and not all(is_public(address) for address in addresses):
+        raise NotDelivered("the host has an address that callbacks may not reach")
+    # IPv4 first: many inner networks resolve IPv6 but do not route it.
+    return min(addresses, key=lambda address: ipaddress.ip_address(address).version)
