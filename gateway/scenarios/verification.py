@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.refusals import Refusal
+from gateway.rules.confirmation import Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Kind, Transaction
@@ -43,7 +44,8 @@ class _Candidate:
 async def verify_signature(ctx: Context, asker: Asker, question: Question, origin: Origin) -> dict[str, Any]:
     """Verify an answer to a transaction and return the verdict.
 
-    The keyset is the one the answer was given with; the verdict tells its state then and now.
+    The keyset is the one the answer was given with; the verdict tells its state then and now. Only an answer that
+    the gateway accepted is valid; ``outcome`` tells of the others, ``missing`` of proofs that were not shown.
 
     Raises:
         Refusal: ``not_found``, ``integrity_failure``.
@@ -73,14 +75,10 @@ def _gather(
     return transaction, user, candidates
 
 
-def _message(question: Question, transaction: Transaction, keyset: Keyset) -> Message:
-    operation = Operation.DECLINE
-    if question.operation == "approve":
-        kind_signs = transaction.kind is Kind.SIGN
-        operation = Operation.APPROVE if kind_signs else Operation.AUTHENTICATE
-    return proofs.message_about(
-        transaction, operation, keyset.fingerprint, question.step, question.content_sha256
-    )
+def _operation(question: Question, transaction: Transaction) -> Operation:
+    if question.operation == "decline":
+        return Operation.DECLINE
+    return Operation.APPROVE if transaction.kind is Kind.SIGN else Operation.AUTHENTICATE
 
 
 def _prove(
@@ -91,17 +89,28 @@ def _prove(
     user: User,
     candidates: list[_Candidate],
 ) -> dict[str, Any]:
-    """Try the keysets that answered in that step; the first under which everything holds is the answer."""
-    verdict: dict[str, Any] = _no_key(transaction)
-    seen: set[str] = set()
+    """Try the keysets that answered in that step, each with its best answer; the best verdict counts."""
+    operation = _operation(question, transaction)
+    best: dict[str, _Candidate] = {}
     for candidate in candidates:
-        if candidate.keyset.id in seen:
-            continue
-        seen.add(candidate.keyset.id)
-        verdict = _try(ctx, question, raw, transaction, user, candidate)
-        if verdict["valid"]:
-            return verdict
-    return verdict
+        rival = best.get(candidate.keyset.id)
+        if rival is None or _rank(candidate, operation, question) > _rank(rival, operation, question):
+            best[candidate.keyset.id] = candidate
+    verdicts = [
+        _try(ctx, question, raw, transaction, user, operation, candidate) for candidate in best.values()
+    ]
+    return max(verdicts, key=_weight, default=_no_key(transaction))
+
+
+def _rank(candidate: _Candidate, operation: Operation, question: Question) -> tuple[bool, bool, bool]:
+    """Say how well an answer fits the question; several may have come from one keyset in one step."""
+    attempt = candidate.attempt
+    is_shown = question.code == attempt.code or question.signature == attempt.signature
+    return attempt.operation == operation.name.lower(), attempt.outcome == Outcome.ACCEPTED, is_shown
+
+
+def _weight(verdict: dict[str, Any]) -> tuple[bool, int]:
+    return verdict["valid"], sum(verdict["checks"].values())
 
 
 def _try(
@@ -110,35 +119,55 @@ def _try(
     raw: bytes | None,
     transaction: Transaction,
     user: User,
+    operation: Operation,
     candidate: _Candidate,
 ) -> dict[str, Any]:
-    keyset = candidate.keyset
+    keyset, attempt = candidate.keyset, candidate.attempt
     # The row of the attempt, which names the keyset, is under no seal: the user's own keys count and no others.
     if (keyset.application_id, keyset.user_id) != (transaction.application_id, transaction.user_id):
         raise bindings.BrokenBinding(keyset)
     bindings.require_bound(ctx, keyset, user.status)
-    message = _message(question, transaction, keyset)
-    results: dict[str, bool] = {}
-    if question.code is not None:
-        results["code"] = proofs.code_matches(ctx, keyset.khmac, message, question.code)
-    if raw is not None:
-        results["signature"] = proofs.signature_matches(ctx, keyset.kpublic, message, raw)
+    message = proofs.message_about(
+        transaction, operation, keyset.fingerprint, question.step, question.content_sha256
+    )
+    checks = _check(ctx, question, raw, keyset, message)
+    # Right proofs alone are not enough: the gateway refuses a right answer that comes late or in a wrong step.
+    outcome = attempt.outcome if attempt.operation == operation.name.lower() else None
     return {
-        "valid": bool(results) and all(results.values()),
-        "checks": results,
-        "operation": message.operation.name.lower(),
+        "valid": outcome == Outcome.ACCEPTED and bool(checks) and all(checks.values()),
+        "outcome": outcome,
+        "checks": checks,
+        "missing": _missing(question, attempt) if outcome is not None else [],
+        "operation": operation.name.lower(),
         "transaction": transaction.id,
         "transaction_status": transaction.status,
         "user": user.user_id,
         "user_status": user.status,
         "keyset": keyset.id,
         "device": keyset.device_id,
-        "keyset_status_then": _status_then(keyset, candidate.attempt.created_at),
+        "keyset_status_then": _status_then(keyset, attempt.created_at),
         "keyset_status_now": keyset.status,
-        "signed_at": format_time(candidate.attempt.created_at),
+        "signed_at": format_time(attempt.created_at),
         "content_sha256_matches": message.content_digest == transaction.content_sha256,
         "checked_at": format_time(ctx.clock.now()),
     }
+
+
+def _check(
+    ctx: Context, question: Question, raw: bytes | None, keyset: Keyset, message: Message
+) -> dict[str, bool]:
+    checks: dict[str, bool] = {}
+    if question.code is not None:
+        checks["code"] = proofs.code_matches(ctx, keyset.khmac, message, question.code)
+    if raw is not None:
+        checks["signature"] = proofs.signature_matches(ctx, keyset.kpublic, message, raw)
+    return checks
+
+
+def _missing(question: Question, attempt: Attempt) -> list[str]:
+    """Return the proofs the answer had and the question does not show."""
+    pairs = {"code": (attempt.code, question.code), "signature": (attempt.signature, question.signature)}
+    return [name for name, (given, shown) in pairs.items() if given is not None and shown is None]
 
 
 def _status_then(keyset: Keyset, then: datetime) -> str:
@@ -152,7 +181,9 @@ def _status_then(keyset: Keyset, then: datetime) -> str:
 def _no_key(transaction: Transaction) -> dict[str, Any]:
     return {
         "valid": False,
+        "outcome": None,
         "checks": {},
+        "missing": [],
         "transaction": transaction.id,
         "transaction_status": transaction.status,
         "keyset": None,

@@ -210,10 +210,16 @@ class TransactionList(View):
 class Verdict(View):
     """What verifying showed: the single checks, the keyset, and its state then and now."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    valid: bool
-    checks: dict[str, bool]
+    valid: bool = Field(
+        description="The gateway accepted the answer, and all proofs that are shown are right."
+    )
+    outcome: Literal["accepted", "refused", "late"] | None = Field(
+        description="What became of the answer; null if there was none of this operation in this step."
+    )
+    checks: dict[str, bool] = Field(description="For each proof that is shown, whether it is right.")
+    missing: list[Literal["code", "signature"]] = Field(
+        description="Proofs that the answer had and that are not shown here."
+    )
     transaction: str
     transaction_status: str
     keyset: str | None
