@@ -26,6 +26,7 @@ class EventType(StrEnum):
     BINDING_BROKEN = "keyset.binding_broken"
     KEY_DESTROYED = "key.destroyed"
     TRANSACTION_CREATED = "transaction.created"
+    TRANSACTION_BROKEN = "transaction.binding_broken"
     TRANSACTION_SETTLED = "transaction.settled"
     TRANSACTION_LATE = "transaction.late_answer"
     PROOF_REFUSED = "transaction.proof_refused"
@@ -56,6 +57,7 @@ CATALOGUE: dict[EventType, str] = {
     EventType.BINDING_BROKEN: "a row of keys is not the one the HSM vouched for",
     EventType.KEY_DESTROYED: "a key nobody needs any more was destroyed on the token",
     EventType.TRANSACTION_CREATED: "an application created a transaction",
+    EventType.TRANSACTION_BROKEN: "a row of a transaction is not the one the HSM vouched for",
     EventType.TRANSACTION_SETTLED: "a transaction was confirmed, declined or cancelled",
     EventType.TRANSACTION_LATE: "an answer came for a transaction that was settled already",
     EventType.PROOF_REFUSED: "code, signature or step of an answer were not right",

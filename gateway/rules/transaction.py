@@ -53,7 +53,7 @@ TRANSITIONS: dict[tuple[TransactionStatus, TransactionAction], TransactionStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """One transaction without its content."""
+    """One transaction without its content; ``binding`` is the HSM's MAC over what never changes of it."""
 
     id: str
     application_id: str
@@ -73,6 +73,7 @@ class Transaction:
     created_at: datetime
     expires_at: datetime
     settled_at: datetime | None
+    binding: bytes = b""
 
 
 def next_status(status: TransactionStatus, action: TransactionAction) -> TransactionStatus:

@@ -12,6 +12,7 @@ from gateway.rules.callback_address import parse_address
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
+from gateway.rules.transaction import Transaction
 from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker, make_credential
 from gateway.scenarios.context import Context
@@ -151,7 +152,7 @@ async def list_events(
 
 
 async def record_refused(
-    ctx: Context, asker: Asker, reason: str, origin: Origin, broken: Keyset | None = None
+    ctx: Context, asker: Asker, reason: str, origin: Origin, broken: Keyset | Transaction | None = None
 ) -> None:
     """Record a request that was refused to an authenticated application; an alarm if it met a broken row."""
     now = ctx.clock.now()

@@ -1,4 +1,4 @@
-"""Does the HSM vouch for a keyset row: making and checking the MAC that binds it."""
+"""Does the HSM vouch for a row: making and checking the MACs that bind keysets and transactions."""
 
 import hmac
 from dataclasses import replace
@@ -7,11 +7,12 @@ from datetime import datetime
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
+from gateway.rules.transaction import Transaction
 from gateway.rules.user import UserStatus
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event
 from gateway.store.events import Event
-from gateway.wire.binding import KeysetBinding
+from gateway.wire.binding import KeysetBinding, TransactionBinding
 
 NO_BINDING = bytes(256)  # about as long as a real one, so that where there is none it costs as much
 
@@ -60,11 +61,11 @@ def is_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
 
 
 class BrokenBinding(Refusal):
-    """``integrity_failure``: the row is not the one the HSM vouched for, and nothing is decided on it."""
+    """``integrity_failure``: a row is not the one the HSM vouched for, and nothing is decided on it."""
 
-    def __init__(self, keyset: Keyset) -> None:
-        super().__init__("integrity_failure", f"keyset {keyset.id} is not the one the HSM vouched for")
-        self.keyset = keyset
+    def __init__(self, row: Keyset | Transaction) -> None:
+        super().__init__("integrity_failure", f"{row.id} is not the one the HSM vouched for")
+        self.row = row
 
 
 def require_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> None:
@@ -73,14 +74,51 @@ def require_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> None
         raise BrokenBinding(keyset)
 
 
-def alarm(keyset: Keyset, now: datetime, origin: Origin) -> Event:
+def alarm(row: Keyset | Transaction, now: datetime, origin: Origin) -> Event:
     """Return the event that tells of a row the HSM did not vouch for."""
+    is_keyset = isinstance(row, Keyset)
     return make_event(
-        EventType.BINDING_BROKEN,
+        EventType.BINDING_BROKEN if is_keyset else EventType.TRANSACTION_BROKEN,
         "alarm",
         now,
         origin,
-        application_id=keyset.application_id,
-        user_id=keyset.user_id,
-        keyset_id=keyset.id,
+        application_id=row.application_id,
+        user_id=row.user_id,
+        keyset_id=row.id if is_keyset else None,
+        transaction_id=None if is_keyset else row.id,
     )
+
+
+def bind_transaction(ctx: Context, transaction: Transaction) -> Transaction:
+    """Return the transaction with its MAC. Talks to the device."""
+    return replace(transaction, binding=ctx.device.mac(ctx.keys.binding, transaction_input(transaction)))
+
+
+def require_bound_transaction(ctx: Context, transaction: Transaction) -> None:
+    """Raise BrokenBinding unless the row is the one the HSM vouched for. Talks to the device."""
+    try:
+        mac = ctx.device.mac(ctx.keys.binding, transaction_input(transaction))
+    except (AttributeError, OverflowError, TypeError, ValueError):  # SQLite keeps values of any type
+        raise BrokenBinding(transaction) from None
+    if not hmac.compare_digest(mac, transaction.binding):
+        raise BrokenBinding(transaction)
+
+
+def transaction_input(transaction: Transaction) -> bytes:
+    """Return the bytes under a transaction's MAC: everything of the row that never changes."""
+    return TransactionBinding(
+        transaction=transaction.id,
+        application=transaction.application_id,
+        user=transaction.user_id,
+        kind=transaction.kind,
+        title=transaction.title,
+        media_type=transaction.media_type,
+        size=transaction.size,
+        content_sha256=transaction.content_sha256,
+        digits=transaction.digits,
+        offline=transaction.offline,
+        kpublic_required=transaction.kpublic_required,
+        callback_url=transaction.callback_url,
+        created_at=transaction.created_at,
+        expires_at=transaction.expires_at,
+    ).encode()

@@ -23,8 +23,9 @@ from gateway.rules.transaction import (
     TransactionAction,
     TransactionStatus,
 )
-from gateway.scenarios import proofs, settling
+from gateway.scenarios import bindings, proofs, settling
 from gateway.scenarios.authentication import Caller
+from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.user_lifecycle import block_after_failures
@@ -66,11 +67,16 @@ async def answer_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
     Raises:
         WireError: the body is malformed.
         Refusal: ``not_found``, ``proof_refused``, ``transaction_settled``, ``transaction_expired``.
+        BrokenBinding: somebody changed the transaction in the database.
     """
     decision = Decision.read(caller.envelope.body)
     action = _ACTIONS[caller.envelope.action]
     transaction = await ctx.reading(_gather, caller, decision.transaction)
-    answer = await ctx.on_device(_prove, ctx, caller, transaction, action, decision)
+    try:
+        answer = await ctx.on_device(_prove, ctx, caller, transaction, action, decision)
+    except BrokenBinding as broken:
+        await ctx.unit(record, [bindings.alarm(broken.row, caller.now, caller.origin)])
+        raise
     settled = await ctx.unit(_settle, caller, answer)
     ctx.waiters.wake(transaction.id)
     if settled.user_failures >= caller.application.policy.failures_most:
@@ -98,6 +104,7 @@ def _prove(
     ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
 ) -> _Answer:
     """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
+    bindings.require_bound_transaction(ctx, transaction)
     keyset, policy = caller.keyset, caller.application.policy
     message = proofs.message_about(
         transaction, _operation(action, transaction.kind), keyset.fingerprint, decision.proofs.step

@@ -13,7 +13,7 @@ from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import CancelReason, Kind, Transaction, TransactionAction, TransactionStatus
-from gateway.scenarios import settling
+from gateway.scenarios import bindings, settling
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish
@@ -49,6 +49,7 @@ async def create_transaction(
             ``idempotency_mismatch``.
     """
     transaction = await asyncio.to_thread(_draft, ctx, asker, wish)  # hashes up to the largest content
+    transaction = await ctx.on_device(bindings.bind_transaction, ctx, transaction)
     view, new = await ctx.unit(_create, ctx, asker, transaction, wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
     return view, new

@@ -127,7 +127,7 @@ transactions = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False), _bytes("content_sha256"), _number("digits"),
     sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
     _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
-    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _of_user(),
+    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _bytes("binding"), _of_user(),
     sa.Index(None, "application_id", "user_id", "status"), sa.Index(None, "status", "expires_at"),
 )  # fmt: skip
 

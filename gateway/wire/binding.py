@@ -1,4 +1,4 @@
-"""What the HSM vouches for of a keyset row: the bytes under the binding MAC.
+"""What the HSM vouches for of a row of keys or of a transaction: the bytes under the binding MAC.
 
 Whoever can write to the database must not be able to point a user at another's keys, unblock a user, revive a
 keyset or prolong it. So every value a decision rests on enters here, the user's state included.
@@ -11,6 +11,7 @@ from datetime import datetime
 from gateway.wire import tlv
 
 _VERSION = b"\x01"
+_TRANSACTION = b"\x81"  # never the version of a keyset: one kind of row cannot pass for the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,50 @@ class KeysetBinding:
             _moment(self.lapses_at),
             _moment(self.registered_at),
             _moment(self.ended_at),
+        )
+        return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionBinding:
+    """The values of a transaction that never change: who is asked to confirm what, until when, and who is told."""
+
+    transaction: str
+    application: str
+    user: str
+    kind: str
+    title: str | None
+    media_type: str
+    size: int
+    content_sha256: bytes
+    digits: int
+    offline: bool
+    kpublic_required: bool
+    callback_url: str | None
+    created_at: datetime
+    expires_at: datetime
+
+    def encode(self) -> bytes:
+        """Return the TLV the binding key authenticates; an absent value is an empty one.
+
+        Raises:
+            ValueError, OverflowError: a value no gateway writes.
+        """
+        values = (
+            _TRANSACTION,
+            self.transaction.encode(),
+            self.application.encode(),
+            self.user.encode(),
+            self.kind.encode(),
+            (self.title or "").encode(),
+            self.media_type.encode(),
+            self.size.to_bytes(8, "big"),
+            self.content_sha256,
+            self.digits.to_bytes(1, "big"),
+            bytes([self.offline, self.kpublic_required]),
+            (self.callback_url or "").encode(),
+            _moment(self.created_at),
+            _moment(self.expires_at),
         )
         return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
 

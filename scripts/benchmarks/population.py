@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 
@@ -9,8 +10,10 @@ from rich.progress import track
 
 from gateway.ids import new_id
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
+from gateway.scenarios.bindings import transaction_input
 from gateway.store import transactions
 from gateway.store.database import Database
+from hsm.device import Device
 from scripts.benchmarks.servers import Stage
 from tests.counterparts.bank import Bank
 from tests.counterparts.phone import Phone
@@ -43,13 +46,16 @@ class Transactions:
 
     def __init__(self, stage: Stage, phones: list[Phone]) -> None:
         self._database = Database(stage.database_url, 2)
+        self._device = Device.open(stage.token_uri)
+        self._binding = self._device.house_key("binding")
         self._phones = cycle(phones)
         self._application = phones[0].account.application
         self._waiting: list[tuple[Phone, Shown]] = []
 
     def close(self) -> None:
-        """Close the database."""
+        """Close database and token."""
         self._database.close()
+        self._device.close()
 
     def take(self, count: int) -> list[tuple[Phone, Shown]]:
         """Return `count` of them, each with the phone that is asked, making those that are missing."""
@@ -67,8 +73,11 @@ class Transactions:
         made = list(islice(self._drafts(), count))
         with self._database.unit() as connection:
             for _, shown, row in made:
-                transactions.insert_transaction(connection, row, shown.content)
+                transactions.insert_transaction(connection, self._bound(row), shown.content)
         return [(phone, shown) for phone, shown, _ in made]
+
+    def _bound(self, row: Transaction) -> Transaction:
+        return replace(row, binding=self._device.mac(self._binding, transaction_input(row)))
 
     def _drafts(self) -> Iterator[tuple[Phone, Shown, Transaction]]:
         for phone in self._phones:

@@ -104,5 +104,5 @@ async def _record(ctx: Context, asker: Asker, error: Exception, origin: Origin) 
     """Record what was refused to the application; an outage or a bug stands in the log of the process."""
     reply, reason = problem_reply(error, origin.request_id)
     if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        broken = error.keyset if isinstance(error, BrokenBinding) else None
+        broken = error.row if isinstance(error, BrokenBinding) else None
         await administration.record_refused(ctx, asker, reason, origin, broken)

@@ -228,6 +228,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("expires_at", Moment(), nullable=False),
         sa.Column("settled_at", Moment(), nullable=True),
+        sa.Column("binding", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["application_id", "user_id"],
             ["users.application_id", "users.user_id"],
