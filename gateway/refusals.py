@@ -73,7 +73,8 @@ CATALOGUE: dict[str, Problem] = {
         Problem("user_deleted", _M.CONFLICT, "The user was deleted",
                 "The id is never used again; its record only verifies old signatures."),
         Problem("no_active_keys", _M.CONFLICT, "The user has no keys that could confirm this",
-                "Issue a keyset and let the phone register first."),
+                "Issue a keyset and let the phone register first: an expired keyset does not count, and an "
+                "unregistered one only where neither policy nor transaction require Kpublic."),
         Problem("transaction_settled", _M.CONFLICT, "The transaction is no longer pending",
                 "Its outcome stands; fetch it to see which."),
         Problem("transaction_expired", _M.CONFLICT, "The transaction's time is over",

@@ -43,17 +43,21 @@ def signature_required(*, registered: bool, policy_requires: bool, transaction_r
     return registered or policy_requires or transaction_requires
 
 
-def judge(*, step_in_window: bool, code_matches: bool, signature_matches: bool | None) -> Verdict:
+def judge(
+    *, step_in_window: bool, code_matches: bool, signature_matches: bool | None, registered: bool = True
+) -> Verdict:
     """Weigh the single checks in the order of the specification: step, code, signature.
 
     Args:
         step_in_window: the named step is one of those accepted now. A wrong clock is no guess and does not count.
         code_matches: the full code is right.
         signature_matches: the signature is right; None when none is required.
+        registered: there is a Kpublic. Where one is required and there is none yet, that is no guess either.
     """
     results = [(Check.STEP, step_in_window), (Check.CODE, code_matches)]
     if signature_matches is not None:
         results.append((Check.SIGNATURE, signature_matches))
     passed = tuple(check for check, right in results if right)
     failed = next((check for check, right in results if not right), None)
-    return Verdict(passed=passed, failed=failed, counts=failed in (Check.CODE, Check.SIGNATURE))
+    counts = failed is Check.CODE or (failed is Check.SIGNATURE and registered)
+    return Verdict(passed=passed, failed=failed, counts=counts)

@@ -34,7 +34,12 @@ def verify(
     window = timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead)
     matches = code_matches(ctx, keyset.khmac, message, shown.code)
     signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
-    return rules.judge(step_in_window=shown.step in window, code_matches=matches, signature_matches=signed)
+    return rules.judge(
+        step_in_window=shown.step in window,
+        code_matches=matches,
+        signature_matches=signed,
+        registered=keyset.kpublic is not None,
+    )
 
 
 def message_about(

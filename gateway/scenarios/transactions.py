@@ -114,7 +114,8 @@ def _create(
     if user is None:
         raise Refusal("not_found", "unknown user", detail="There is no such user.")
     user_rules.require_open(user, application.policy.failures_most)
-    if not keysets.has_open_keyset(connection, application.id, user.user_id):
+    needs_kpublic = transaction.kpublic_required or application.policy.kpublic_required
+    if not keysets.can_confirm(connection, application.id, user.user_id, now, needs_kpublic=needs_kpublic):
         raise Refusal("no_active_keys")
     transactions.insert_transaction(connection, transaction, content)
     event = make_event(

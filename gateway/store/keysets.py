@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.rules.keyset import OPEN, Delivery, Keyset, KeysetStatus
+from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.store.tables import devices, keysets
 
 W = TypeVar("W", bound=StrEnum)
@@ -84,14 +84,21 @@ def mark_code_given(connection: Connection, keyset_id: str, now: datetime) -> bo
     return connection.execute(statement).rowcount == 1
 
 
-def has_open_keyset(connection: Connection, application_id: str, user_id: str) -> bool:
-    """Say whether any keyset of the user might still confirm something."""
+def can_confirm(
+    connection: Connection, application_id: str, user_id: str, now: datetime, *, needs_kpublic: bool
+) -> bool:
+    """Say whether a keyset of the user could confirm something now; one with Kpublic if that is needed."""
+    usable: sa.ColumnElement[bool] = keysets.c.status == KeysetStatus.ACTIVE
+    if not needs_kpublic:
+        not_lapsed = sa.or_(keysets.c.lapses_at.is_(None), keysets.c.lapses_at > now)
+        usable = sa.or_(usable, sa.and_(keysets.c.status == KeysetStatus.ISSUED, not_lapsed))
     found = connection.execute(
         sa.select(keysets.c.id)
         .where(
             keysets.c.application_id == application_id,
             keysets.c.user_id == user_id,
-            keysets.c.status.in_(OPEN),
+            keysets.c.valid_until > now,
+            usable,
         )
         .limit(1)
     )
