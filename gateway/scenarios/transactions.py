@@ -110,7 +110,8 @@ def _create(
     if earlier is not None:
         return created_view(_load(connection, asker, earlier)), False
     application = asker.application
-    user = users.find_user(connection, application.id, transaction.user_id)
+    # Locked, so that whoever deletes the user now finds the transaction and cancels it.
+    user = users.lock_user(connection, application.id, transaction.user_id)
     if user is None:
         raise Refusal("not_found", "unknown user", detail="There is no such user.")
     user_rules.require_open(user, application.policy.failures_most)
