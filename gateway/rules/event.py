@@ -34,6 +34,7 @@ class EventType(StrEnum):
     CALLBACK_DELIVERED = "callback.delivered"
     CALLBACK_FAILED = "callback.failed"
     CALLBACK_GIVEN_UP = "callback.given_up"
+    CALLBACK_FORGED = "callback.forged"
 
 
 CATALOGUE: dict[EventType, str] = {
@@ -65,4 +66,5 @@ CATALOGUE: dict[EventType, str] = {
     EventType.CALLBACK_DELIVERED: "a callback was accepted by the application",
     EventType.CALLBACK_FAILED: "a callback was not accepted and will be tried again",
     EventType.CALLBACK_GIVEN_UP: "a callback was not accepted in time and is given up",
+    EventType.CALLBACK_FORGED: "a callback in the outbox is not the gateway's; it is given up and never sent",
 }

@@ -30,6 +30,7 @@ class HouseKeys:
     credential: KeyRef
     decoy: KeyRef
     receipt: KeyRef
+    receipt_public: KeyRef
     receipt_point: bytes
 
     @classmethod
@@ -37,7 +38,8 @@ class HouseKeys:
         """Find them; hsm.errors.HouseKeyMissing names the one that is not there."""
         private, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
         named = {name: device.house_key(name) for name in HOUSE_KEYS}
-        return cls(**named, receipt=private, receipt_point=device.public_point(public))
+        point = device.public_point(public)
+        return cls(**named, receipt=private, receipt_public=public, receipt_point=point)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """What an application is told without asking: putting callbacks into the outbox, and the secret that seals them."""
 
-import json
 from datetime import datetime
 from typing import Any
 
 from gateway.ids import new_id
 from gateway.scenarios.context import Context
+from gateway.scenarios.vouching import as_text
 from gateway.store import deliveries
 from gateway.store.applications import Application
 from gateway.store.database import Connection
@@ -47,7 +47,7 @@ def enqueue(
         sequence=sequence,
         type=type_,
         url=target,
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        body=as_text(body),
         tries=0,
     )
     deliveries.insert_delivery(connection, delivery, now)

@@ -110,14 +110,20 @@ def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def end_delivery(
-    connection: Connection, delivery_id: str, status: DeliveryStatus, now: datetime, error: str | None
+    connection: Connection,
+    delivery_id: str,
+    status: DeliveryStatus,
+    now: datetime,
+    error: str | None,
+    *,
+    tried: bool = True,
 ) -> None:
     """Note the end; a delivered body is dropped, one that was given up stays to be looked at.
 
     What was delivered stays so: a worker that lost its claim may come late with a failure.
     """
     values: dict[str, Any] = {"status": status, "ended_at": now, "error": error, "claimed_until": None}
-    values["tries"] = deliveries.c.tries + 1
+    values["tries"] = deliveries.c.tries + int(tried)
     if status is DeliveryStatus.DELIVERED:
         values["body"] = None
     connection.execute(

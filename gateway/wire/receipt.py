@@ -12,6 +12,7 @@ from gateway.wire import base64s, signature
 from gateway.wire.code import CODE_BYTES
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
+from gateway.wire.request import parse_json
 from gateway.wire.spki import jwk_members
 from gateway.wire.text import check_id, check_text
 from gateway.wire.timestep import unix_seconds
@@ -19,6 +20,7 @@ from gateway.wire.timestep import unix_seconds
 TYPE = "pc-receipt+jwt"
 _ISSUER_BYTES = 256
 _KID_BYTES = 128
+_PART_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +84,43 @@ def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
     `kid` is the thumbprint of the receipt key. Raises WireError as `check_text`.
     """
     check_text(kid, what="kid", most_bytes=_KID_BYTES)
-    header = {"alg": "ES256", "typ": TYPE, "kid": kid}
-    return f"{_part(header)}.{_part(claims.as_json())}".encode("ascii")
+    return f"{_part(header(kid))}.{_part(claims.as_json())}".encode("ascii")
+
+
+def header(kid: str) -> dict[str, object]:
+    """Return the header of a receipt under the key of this thumbprint."""
+    return {"alg": "ES256", "typ": TYPE, "kid": kid}
 
 
 def compact(signing_input: bytes, raw_signature: bytes) -> str:
     """Return the receipt. `raw_signature` is r || s, 64 bytes. Raises WireError."""
     signature.der_from_raw(raw_signature)
     return f"{signing_input.decode('ascii')}.{base64s.url_encode(raw_signature)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A receipt taken apart: what was signed, the signature (r || s, 64 bytes), and both parts as JSON."""
+
+    signing_input: bytes
+    signature: bytes
+    header: dict[str, object]
+    claims: dict[str, object]
+
+
+def read(text: str) -> SignedReceipt:
+    """Take a compact receipt apart; whether it is signed is for the caller to see. Raises WireError."""
+    try:
+        head, claims, seal = text.split(".")
+    except ValueError:
+        raise WireError("length", "receipt") from None
+    raw = base64s.url_decode(seal, what="receipt")
+    signature.der_from_raw(raw)
+    parts = [
+        parse_json(base64s.url_decode(part, what="receipt"), most_bytes=_PART_BYTES)
+        for part in (head, claims)
+    ]
+    return SignedReceipt(f"{head}.{claims}".encode("ascii"), raw, *parts)
 
 
 def jwk(

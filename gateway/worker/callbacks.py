@@ -21,10 +21,12 @@ from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import webhook_secret
 from gateway.scenarios.recording import SYSTEM, make_event, record
+from gateway.scenarios.vouching import Forged, require_genuine
 from gateway.store import applications, deliveries
 from gateway.store.database import Connection
 from gateway.store.deliveries import Delivery
 from gateway.wire import callback
+from gateway.wire.errors import WireError
 from gateway.worker.posting import NotDelivered, Post, send
 
 _log = structlog.get_logger("worker")
@@ -100,6 +102,10 @@ async def _try(ctx: Context, post: Post, delivery: Delivery, until: datetime) ->
         if ctx.clock.now() + timedelta(seconds=post.seconds_most) > until:
             return  # sealing took so long that another worker may begin before this try would have ended
         await send(post, delivery.url, delivery.body.encode(), headers)
+    except Forged as error:
+        await ctx.unit(_note_forged, ctx, delivery, str(error)[:_ERROR_MOST])
+        _log.error("callback is not the gateway's", delivery=delivery.id, why=str(error))
+        return
     except NotDelivered as error:
         await ctx.unit(_note_failure, ctx, delivery, str(error)[:_ERROR_MOST])
         _log.warning("callback not accepted", delivery=delivery.id, tries=delivery.tries + 1, why=str(error))
@@ -111,9 +117,13 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
     application = await ctx.reading(applications.find_application, delivery.application_id)
     if application is None:
         raise Outage("the application of a callback is gone")
+    await ctx.on_device(require_genuine, ctx, application, delivery)
     secret = await ctx.on_device(webhook_secret, ctx, application)
     sent_at = ctx.clock.now().replace(microsecond=0)
-    sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), [secret])
+    try:
+        sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), [secret])
+    except WireError:
+        raise Forged("the id is not one of a callback") from None
     return {**sealed, "content-type": "application/json", "user-agent": "Countersign"}
 
 
@@ -121,6 +131,12 @@ def _note_success(connection: Connection, ctx: Context, delivery: Delivery) -> N
     now = ctx.clock.now()
     deliveries.end_delivery(connection, delivery.id, DeliveryStatus.DELIVERED, now, None)
     _record(connection, ctx, delivery, EventType.CALLBACK_DELIVERED, "delivered", None)
+
+
+def _note_forged(connection: Connection, ctx: Context, delivery: Delivery, error: str) -> None:
+    now = ctx.clock.now()
+    deliveries.end_delivery(connection, delivery.id, DeliveryStatus.GIVEN_UP, now, error, tried=False)
+    _record(connection, ctx, delivery, EventType.CALLBACK_FORGED, "alarm", error)
 
 
 def _note_failure(connection: Connection, ctx: Context, delivery: Delivery, error: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import trustme
 
-from gateway.worker.posting import Post
+from gateway.worker.posting import NotDelivered, Post, send
 from tests.gateways import Authority
 from tests.scenarios.bench import Bench, run
 from tests.worker import receivers
@@ -104,11 +104,8 @@ def test_a_receiver_of_the_trusted_authority_is_served_by_address_and_by_name(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(authority.chain_file, authority.key_file)
     with RawReceiver(OK, tls) as receiver, bench_for(receiver.url) as bench:
-        put(bench, "address", "name")
-        bench.write(
-            "UPDATE deliveries SET url = :url WHERE type = 'test.name'",
-            url=f"https://localhost:{receiver.port}/callbacks?x=1",
-        )
+        put(bench, "address")
+        put(bench, "name", url=f"https://localhost:{receiver.port}/callbacks?x=1")
         run(deliver_due(bench.ctx, post))
         assert [entry[1] for entry in states(bench)] == ["delivered", "delivered"]
         heads = sorted(request.partition(b"\r\n\r\n")[0].lower() for request in receiver.requests)
@@ -200,9 +197,6 @@ def test_names_are_looked_up_in_threads_of_their_own(bench_for: UseBench, post: 
         "",
     ],
 )
-def test_an_address_that_cannot_be_used_counts_as_a_try(bench_for: UseBench, post: Post, url: str):
-    with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
-        put(bench, "x")
-        bench.write("UPDATE deliveries SET url = :url", url=url)
-        run(deliver_due(bench.ctx, post))
-        assert state(bench)[:2] == ("pending", 1)
+def test_an_address_that_cannot_be_used_is_a_failed_try_and_no_bug(post: Post, url: str):
+    with pytest.raises(NotDelivered):
+        run(send(post, url, b"{}", {}))

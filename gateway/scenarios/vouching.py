@@ -1,0 +1,112 @@
+"""Is a callback in the outbox what the gateway put there? Asked before it is sealed.
+
+The outbox is a table, and whoever can write to the database can write to it. That a user confirmed or declined is
+told only with a receipt that the HSM signed and that says the same. Everything else a callback tells rests on the
+database (docs/explanation/threat-model.md, "What is left").
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from gateway.refusals import Refusal
+from gateway.rules.callback_address import require_allowed
+from gateway.rules.transaction import Kind, TransactionStatus
+from gateway.scenarios import proofs
+from gateway.scenarios.context import Context
+from gateway.store.applications import Application
+from gateway.store.deliveries import Delivery
+from gateway.wire import base64s, receipt
+from gateway.wire.errors import WireError
+from gateway.wire.message import Message
+
+_ANSWERED = (TransactionStatus.CONFIRMED, TransactionStatus.DECLINED)
+_PROOFS = ("operation", "keyset", "step", "code", "verified")
+
+
+class Forged(Exception):
+    """The callback is none of the gateway's; the text says why and holds nothing of the body."""
+
+
+def as_text(body: dict[str, Any]) -> str:
+    """Return a body as it is put into the outbox: one text for one body."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def require_genuine(ctx: Context, application: Application, delivery: Delivery) -> None:
+    """Raise Forged unless the gateway could have put the callback into the outbox. Talks to the device."""
+    try:
+        require_allowed(delivery.url, application.callback_url)
+    except Refusal:
+        raise Forged("the address is not of the origin registered for the application") from None
+    try:
+        body = _read(delivery)
+        if _tells_of_an_answer(body):
+            _require_receipt(ctx, delivery, body)
+    except (WireError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise Forged("the body is not in the form of a callback") from None
+
+
+def _read(delivery: Delivery) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(delivery.body)
+    # A name that is there twice would be read by some as the first, by others as the second.
+    if as_text(body) != delivery.body:
+        raise Forged("the body is not written as the gateway writes it")
+    if (body["type"], body["sequence"]) != (delivery.type, delivery.sequence):
+        raise Forged("type or sequence of the body are others than in the outbox")
+    return body
+
+
+def _tells_of_an_answer(body: dict[str, Any]) -> bool:
+    data = body["data"]
+    transaction = data.get("transaction") or {}
+    types = {f"transaction.{status}" for status in _ANSWERED}
+    told = body["type"] in types or transaction.get("status") in _ANSWERED
+    return told or data.get("receipt") is not None or data.get("confirmation") is not None
+
+
+def _require_receipt(ctx: Context, delivery: Delivery, body: dict[str, Any]) -> None:
+    signed = receipt.read(body["data"]["receipt"])
+    digest = hashlib.sha256(signed.signing_input).digest()
+    if not ctx.device.verify(ctx.keys.receipt_public, digest, signed.signature):
+        raise Forged("the receipt is not signed by the receipt key")
+    if signed.header != receipt.header(proofs.receipt_kid(ctx)):
+        raise Forged("the receipt names another key")
+    told, said = _told(delivery, body), _said(signed.claims)
+    differing = sorted(name for name in told.keys() | said.keys() if told.get(name) != said.get(name))
+    if differing:
+        raise Forged(f"the receipt says another {', '.join(differing)}")
+
+
+def _told(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what the callback tells, under the names of the receipt's claims."""
+    transaction, confirmation = body["data"]["transaction"], body["data"]["confirmation"]
+    about = {name: transaction[name] for name in ("user", "content_sha256", "title", "media_type")}
+    shown = {name: confirmation[name] for name in (*_PROOFS, "signature")}
+    if delivery.transaction_id != transaction["id"] or body["type"] != f"transaction.{transaction['status']}":
+        raise Forged("the body is about another transaction or state than the outbox says")
+    if confirmation["operation"] != _operation(transaction["kind"], transaction["status"]):
+        raise Forged("the operation does not lead to this state")
+    ids = {
+        "application": delivery.application_id,
+        "transaction": transaction["id"],
+        "jti": confirmation["id"],
+    }
+    return {**ids, **about, **shown}
+
+
+def _operation(kind: str, status: str) -> str | None:
+    if status == TransactionStatus.DECLINED:
+        return "decline"
+    return {Kind.SIGN: "approve", Kind.AUTHENTICATE: "authenticate"}.get(Kind(kind))
+
+
+def _said(claims: dict[str, Any]) -> dict[str, Any]:
+    """Return what the receipt says of the same."""
+    message = Message.decode(base64s.url_decode(claims["message"]))
+    names = ("application", "transaction", "jti", "user", "content_sha256", "signature", *_PROOFS)
+    return {
+        **{name: claims.get(name) for name in names},
+        "title": message.title,
+        "media_type": message.media_type,
+    }
