@@ -24,7 +24,7 @@ from tests.gateways import Gateway
 ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
 _LOOK_SECONDS = 0.1
 _WORKER_STARTS_SECONDS = 5
-_ANY_ROLE = 0.2  # how often the killer asks nobody whether it is up
+_ANY_ROLE = 0.1  # how often the killer asks nobody whether it is up
 _STOP_SECONDS = 30
 
 
