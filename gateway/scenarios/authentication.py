@@ -12,7 +12,7 @@ from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
-from gateway.rules.keyset import Keyset
+from gateway.rules.keyset import Keyset, KeysetStatus
 from gateway.rules.user import User
 from gateway.scenarios import bindings
 from gateway.scenarios.context import Context
@@ -179,6 +179,45 @@ def _subject(facts: _Facts) -> dict[str, str]:
         "user_id": facts.user.user_id,
         "keyset_id": facts.keyset.id,
     }
+
+
+def require_unchanged(connection: Connection, caller: Caller, user: User | None, now: datetime) -> None:
+    """Refuse, like any failed authentication, when user or keyset have ended since the request was authenticated.
+
+    Args:
+        connection: the open unit.
+        caller: who was authenticated.
+        user: the user's row as the unit sees it, locked where something is decided.
+        now: the moment of the decision.
+    """
+    keyset = keysets.find_keyset(connection, caller.keyset.id)
+    if user is None or keyset is None:
+        raise Refusal("authentication_failed", "the keyset is gone")
+    policy = caller.application.policy
+    why = keyset_rules.why_unusable(keyset, now, registering=False, kpublic_required=policy.kpublic_required)
+    if why is None and keyset.status is KeysetStatus.ISSUED and caller.keyset.status is KeysetStatus.ACTIVE:
+        why = "the keyset changed"
+    if why is not None:
+        raise Refusal("authentication_failed", f"{why}, since the request came")
+    try:
+        user_rules.require_open(user, policy.failures_most)
+    except Refusal as refusal:
+        raise Refusal("authentication_failed", refusal.reason) from None
+
+
+def record_ended(connection: Connection, caller: Caller, now: datetime, reason: str) -> None:
+    """Record that an authenticated request is refused as if it had never been."""
+    event = make_event(
+        EventType.AUTHENTICATION_FAILED,
+        "refused",
+        now,
+        caller.origin,
+        reason=reason,
+        application_id=caller.application.id,
+        user_id=caller.user.user_id,
+        keyset_id=caller.keyset.id,
+    )
+    record(connection, [event])
 
 
 async def prove_answer(ctx: Context, caller: Caller, status: int, content_type: str, body: bytes) -> bytes:

@@ -10,12 +10,9 @@ from typing import Any
 from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules import confirmation as rules
-from gateway.rules import keyset as keyset_rules
 from gateway.rules import transaction as transaction_rules
-from gateway.rules import user as user_rules
 from gateway.rules.confirmation import Outcome, Verdict
 from gateway.rules.event import EventType
-from gateway.rules.keyset import KeysetStatus
 from gateway.rules.transaction import (
     CancelReason,
     Kind,
@@ -24,12 +21,12 @@ from gateway.rules.transaction import (
     TransactionStatus,
 )
 from gateway.scenarios import bindings, proofs, settling
-from gateway.scenarios.authentication import Caller
+from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.user_lifecycle import block_after_failures
-from gateway.store import keysets, transactions, users
+from gateway.store import transactions, users
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
 from gateway.wire.bodies import Decision
@@ -136,7 +133,8 @@ def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled
     """Decide in one unit: replay mark, state, attempt, events, callback. Everything of it is kept, or nothing."""
     policy = caller.application.policy
     use_request(connection, caller.keyset.id, caller.authcode, caller.now, policy.request_window_seconds)
-    _require_unchanged(connection, caller)
+    user = users.lock_user(connection, caller.application.id, caller.user.user_id)
+    require_unchanged(connection, caller, user, caller.now)
     if not answer.verdict.accepted:
         return _refuse(connection, caller, answer)
     users.clear_failures(connection, caller.application.id, caller.user.user_id)
@@ -154,20 +152,6 @@ def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled
     _keep_attempt(connection, caller, answer, Outcome.ACCEPTED)
     settling.announce(connection, caller.application, answer.transaction.id, caller.origin, caller.now)
     return _Settled({"transaction": answer.transaction.id, "status": status, "reason": None})
-
-
-def _require_unchanged(connection: Connection, caller: Caller) -> None:
-    """Refuse when user or keyset were ended while the proofs were verified, in whichever process."""
-    user = users.lock_user(connection, caller.application.id, caller.user.user_id)
-    keyset = keysets.find_keyset(connection, caller.keyset.id)
-    if user is None or keyset is None or keyset.status not in keyset_rules.OPEN:
-        raise Refusal("authentication_failed", "the keyset ended meanwhile")
-    if keyset.status is KeysetStatus.ISSUED and caller.keyset.status is not KeysetStatus.ISSUED:
-        raise Refusal("authentication_failed", "the keyset changed meanwhile")
-    try:
-        user_rules.require_open(user, caller.application.policy.failures_most)
-    except Refusal as refusal:
-        raise Refusal("authentication_failed", refusal.reason) from None
 
 
 def _refuse(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:

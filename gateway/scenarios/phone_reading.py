@@ -1,19 +1,20 @@
 """What may a phone see and change without proofs: its pending transactions, their content, its push address."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from gateway.refusals import Refusal
 from gateway.rules import transaction as rules
 from gateway.rules.event import EventType
 from gateway.rules.transaction import Transaction
-from gateway.scenarios.authentication import Caller
+from gateway.scenarios.authentication import Caller, record_ended, require_unchanged
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
 from gateway.scenarios.transactions import pending_topic
-from gateway.store import keysets, transactions
+from gateway.store import keysets, transactions, users
 from gateway.store.database import Connection
 from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
@@ -53,18 +54,24 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
     await ctx.unit(admit, caller)
 
     async def look() -> Sequence[Transaction]:
-        return await ctx.reading(
-            transactions.pending_transactions,
-            caller.application.id,
-            caller.user.user_id,
-            ctx.clock.now(),
-            _PENDING_MOST,
-        )
+        return await ctx.reading(_pending, caller, ctx.clock.now())
 
     topic = pending_topic(caller.application.id, caller.user.user_id)
-    found = await ctx.waiters.until(topic, body.wait, look, bool)
+    try:
+        found = await ctx.waiters.until(topic, body.wait, look, bool)
+    except Refusal as refusal:  # the request is used up already, so it must not be taken for a repeat
+        await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
+        refusal.recorded = True
+        raise
     policy = package_policy(caller.application.policy, caller.keyset.step_seconds).encode()
     return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
+
+
+def _pending(connection: Connection, caller: Caller, now: datetime) -> Sequence[Transaction]:
+    """Return what waits, for as long as the phone may see it: it may be replaced or blocked while it waits."""
+    application_id, user_id = caller.application.id, caller.user.user_id
+    require_unchanged(connection, caller, users.find_user(connection, application_id, user_id), now)
+    return transactions.pending_transactions(connection, application_id, user_id, now, _PENDING_MOST)
 
 
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
-from gateway.scenarios.authentication import Caller
+from gateway.scenarios.authentication import Caller, record_ended
 from gateway.scenarios.context import Context
 from gateway.scenarios.phone_reading import admit
 from gateway.scenarios.recording import Origin, make_event, record
@@ -28,7 +28,8 @@ async def record_refused(
         await ctx.unit(_record, ctx, caller, reason, origin)
     except Refusal as repeated:
         if not broken:
-            await ctx.unit(_record_repeat, ctx, caller, repeated.reason)
+            assert caller is not None
+            await ctx.unit(record_ended, caller, ctx.clock.now(), repeated.reason)
         return repeated
     return None
 
@@ -39,18 +40,3 @@ def _record(connection: Connection, ctx: Context, caller: Caller | None, reason:
         record(connection, [event])
     else:
         admit(connection, caller, result="refused", reason=reason)
-
-
-def _record_repeat(connection: Connection, ctx: Context, caller: Caller | None, reason: str) -> None:
-    assert caller is not None
-    event = make_event(
-        EventType.AUTHENTICATION_FAILED,
-        "refused",
-        ctx.clock.now(),
-        caller.origin,
-        reason=reason,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
-    )
-    record(connection, [event])
