@@ -25,7 +25,12 @@ _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout=15000",
     "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
 )
-_ONLY_READS = "25006"  # SQLSTATE of a server that is a standby: a failover is under way
+# What waits longer than a request may is given up. Options in the URL come later and win.
+_POSTGRES_LIMITS = "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=30s"
+_AWAY = (
+    "25006",  # the server only reads: a standby, a failover is under way
+    "25P03",  # it ended a unit in which nothing was asked for too long
+)
 _YIELDED = ("40P01", "40001")  # deadlock, and what PostgreSQL could not put in an order
 
 __all__ = ["Collision", "Connection", "Database", "insert_new"]
@@ -49,6 +54,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite:
             options["pool_pre_ping"] = True
+            asked = sa.make_url(url).query.get("options", "")
+            options["connect_args"] = {"options": f"{_POSTGRES_LIMITS} {asked}".strip()}
         self.engine: Engine = sa.create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -120,7 +127,7 @@ def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
 def _is_outage(error: Exception) -> bool:
     """Say whether the database is away, and not our statement wrong."""
     away = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-    return isinstance(error, away) or _sqlstate(error) == _ONLY_READS
+    return isinstance(error, away) or _sqlstate(error) in _AWAY
 
 
 def _sqlstate(error: Exception) -> str | None:

@@ -1,5 +1,7 @@
 """Is the database at the schema of this code, and how does it get there: Alembic, run from here alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -8,7 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from gateway.store.database import Database
+from gateway.store.database import Connection, Database
 
 
 class SchemaBehind(Exception):
@@ -34,13 +36,21 @@ def current(database: Database) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+@contextmanager
+def alone(database: Database) -> Iterator[Connection]:
+    """Open a unit that no other process that prepares this database runs beside; it may take its time."""
+    with database.unit() as connection:  # on SQLite this is the one that may write
+        if connection.dialect.name == "postgresql":
+            for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))
+        yield connection
+
+
 def upgrade(database: Database) -> None:
     """Bring the database to the newest schema; does nothing when it is there already."""
     config = _config()
-    with database.unit() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two processes that migrate at once do it one after the other.
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))
+    with alone(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -1,6 +1,7 @@
 """What does the store say when the database is away, and is everything whole when it is back?"""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.refusals import Outage
+from gateway.store import migrate
 from gateway.store.database import Database
 from gateway.store.tables import contents
 from gateway.store.tables import transactions as table
@@ -173,6 +175,54 @@ def test_waiting_too_long_for_somebody_elses_row_is_an_outage(postgresql: Databa
     with postgresql.unit() as holding:
         holding.execute(touch)
         _fails(wait)
+
+
+def _limits(database: Database) -> list[str]:
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    with database.reading() as connection:
+        return [connection.execute(sa.text(f"SHOW {name}")).scalar_one() for name in names]
+
+
+def test_every_connection_has_limits_and_the_operator_can_set_others(postgresql: Database):
+    assert _limits(postgresql) == ["5s", "15s", "30s"]
+    url = postgresql.engine.url.update_query_dict({"options": "-c lock_timeout=9s"})
+    with opened(url.render_as_string(hide_password=False)) as patient:
+        assert _limits(patient) == ["9s", "15s", "30s"]
+
+
+def test_a_row_that_stays_locked_is_an_outage_after_five_seconds(postgresql: Database):
+    with postgresql.unit() as connection:
+        insert_anna(connection)
+        insert_transaction(connection, "txn_1")
+    touch = sa.update(table).values(failures=table.c.failures + 1)
+
+    def wait() -> None:
+        with postgresql.unit() as waiting:
+            waiting.execute(touch)
+
+    with postgresql.unit() as holding:
+        holding.execute(touch)
+        begun = time.monotonic()
+        _fails(wait)
+        assert 4 < time.monotonic() - begun < 12
+
+
+def test_a_unit_in_which_nothing_is_asked_for_too_long_is_an_outage(postgresql: Database):
+    def idle() -> None:
+        with postgresql.unit() as connection:
+            connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+            time.sleep(0.5)
+            connection.execute(sa.text("SELECT 1"))
+
+    _fails(idle)
+    postgresql.ping()
+
+
+def test_preparing_a_database_may_take_its_time(postgresql: Database):
+    with migrate.alone(postgresql) as connection:
+        shown = connection.execute(sa.text("SHOW statement_timeout")).scalar_one()
+    assert shown == "0"
+    assert _limits(postgresql) == ["5s", "15s", "30s"]
 
 
 def test_two_units_that_wait_for_each_other_end_in_one_outage(postgresql: Database):
