@@ -96,6 +96,12 @@ def from_json(values: dict[str, Any]) -> Policy:
     return Policy(**values)
 
 
+def from_stored(values: dict[str, Any]) -> Policy:
+    """Make a policy of what was stored, perhaps by a newer version: names this one does not know decide nothing."""
+    known = {field.name for field in fields(Policy)}
+    return from_json({name: value for name, value in values.items() if name in known})
+
+
 def to_json(policy: Policy) -> dict[str, Any]:
     """Return every value of the policy by name."""
     return asdict(policy)

@@ -114,5 +114,5 @@ def find_credential(connection: Connection, credential_id: str) -> Credential | 
 def _application(row: Row[Any]) -> Application:
     values: dict[str, Any] = dict(row._mapping)
     stored: dict[str, Any] = values["policy"]
-    values["policy"] = policies.from_json(stored)
+    values["policy"] = policies.from_stored(stored)
     return Application(**values)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from gateway.refusals import Refusal
-from gateway.rules.policy import BOUNDS, SWITCHES, Flag, Policy, from_json, to_json
+from gateway.rules.policy import BOUNDS, SWITCHES, Flag, Policy, from_json, from_stored, to_json
 
 EXPECTED = {
     "validity_days": (1, 3650),
@@ -81,3 +81,14 @@ def test_a_switch_travels_as_its_flag(name: str, flag: int):
     assert from_json(none).flags == 0
     assert from_json({**none, name: True}).flags == flag
     assert {str(each.name).lower(): int(each) for each in Flag} == FLAGS
+
+
+def test_a_stored_name_of_a_newer_version_is_passed_over_and_one_that_is_asked_for_refused():
+    newer = {**to_json(Policy(digits=10)), "quorum": 2}
+    assert from_stored(newer) == Policy(digits=10)
+    assert _refused(newer) == ["/quorum"]
+
+
+def test_a_stored_value_out_of_its_bounds_is_refused():
+    with pytest.raises(Refusal):
+        from_stored({"failures_most": 6})
