@@ -128,7 +128,8 @@ transactions = sa.Table(
     sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
     _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
     _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _bytes("binding"), _of_user(),
-    sa.Index(None, "application_id", "user_id", "status"), sa.Index(None, "status", "expires_at"),
+    sa.Index(None, "application_id", "id"), sa.Index(None, "application_id", "user_id", "status"),
+    sa.Index(None, "status", "expires_at"),
 )  # fmt: skip
 
 contents = sa.Table(
@@ -156,7 +157,8 @@ events = sa.Table(
     _text("transaction_id", 64, nullable=True),
     _text("action", 64, nullable=True), _text("address", 64, nullable=True), _bytes("body_sha256", nullable=True),
     _bytes("authcode", nullable=True), _json("detail"), _text("request_id", 64, nullable=True), _moment("created_at"),
-    sa.Index(None, "application_id", "user_id", "number"), sa.Index(None, "transaction_id"),
+    sa.Index(None, "application_id", "number"), sa.Index(None, "application_id", "user_id", "number"),
+    sa.Index(None, "transaction_id"),
 )  # fmt: skip
 
 deliveries = sa.Table(

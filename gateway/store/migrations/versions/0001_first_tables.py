@@ -83,6 +83,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_events_id")),
     )
     op.create_index(
+        op.f("ix_events_application_id_number"), "events", ["application_id", "number"], unique=False
+    )
+    op.create_index(
         op.f("ix_events_application_id_user_id_number"),
         "events",
         ["application_id", "user_id", "number"],
@@ -238,6 +241,9 @@ def upgrade() -> None:
             ["application_id"], ["applications.id"], name=op.f("fk_transactions_application_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transactions")),
+    )
+    op.create_index(
+        op.f("ix_transactions_application_id_id"), "transactions", ["application_id", "id"], unique=False
     )
     op.create_index(
         op.f("ix_transactions_application_id_user_id_status"),
