@@ -131,8 +131,7 @@ def _prove(
 
 def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
     """Decide in one unit: replay mark, state, attempt, events, callback. Everything of it is kept, or nothing."""
-    policy = caller.application.policy
-    use_request(connection, caller.keyset.id, caller.authcode, caller.now, policy.request_window_seconds)
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     user = users.lock_user(connection, caller.application.id, caller.user.user_id)
     require_unchanged(connection, caller, user, caller.now)
     if not answer.verdict.accepted:

@@ -31,8 +31,7 @@ def admit(
     transaction_id: str | None = None,
 ) -> None:
     """Mark the request as used and record it, in the unit of its effect."""
-    window = caller.application.policy.request_window_seconds
-    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     event = make_event(
         EventType.REQUEST,
         result,

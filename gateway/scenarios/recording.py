@@ -8,11 +8,13 @@ from typing import Any
 from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
+from gateway.rules.policy import BOUNDS
 from gateway.store import events, guards
 from gateway.store.database import Connection
 from gateway.store.events import Event
 
 _REASON_MOST = 500
+_USED_KEPT = timedelta(seconds=2 * BOUNDS["request_window_seconds"][1] + 60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +62,14 @@ def record(connection: Connection, lines: Iterable[Event]) -> None:
     events.append_events(connection, list(lines))
 
 
-def use_request(
-    connection: Connection, keyset_id: str, authcode: bytes, now: datetime, window_seconds: int
-) -> None:
+def use_request(connection: Connection, keyset_id: str, authcode: bytes, now: datetime) -> None:
     """Mark the request as used, in the unit of its effect.
 
-    It is kept for more than twice the window in which its time would be accepted.
+    It is kept for more than twice the widest window any policy may have: who widens the window later does not make
+    an old request fit into it again.
 
     Raises:
         Refusal: it was used before, here or in another process; looks like any failed authentication.
     """
-    expires_at = now + timedelta(seconds=2 * window_seconds + 60)
-    if not guards.use_authcode(connection, keyset_id, authcode, expires_at):
+    if not guards.use_authcode(connection, keyset_id, authcode, now + _USED_KEPT):
         raise Refusal("authentication_failed", "replayed request")

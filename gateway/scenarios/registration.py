@@ -119,13 +119,7 @@ def _prove(ctx: Context, caller: Caller, body: Register, kpublic: KeyRef, device
 
 def _settle(connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: KeyRef) -> int:
     """Make the keyset active in one unit, or count the failure and return the user's number of failures."""
-    use_request(
-        connection,
-        caller.keyset.id,
-        caller.authcode,
-        caller.now,
-        caller.application.policy.request_window_seconds,
-    )
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     if proved.keyset is None:
         return _refuse(connection, caller, proved, kpublic)
     if not users.raise_version(connection, caller.user):
@@ -188,8 +182,7 @@ async def _repeat(ctx: Context, caller: Caller, body: Register) -> dict[str, Any
 
 
 def _record_repeat(connection: Connection, caller: Caller, *, same: bool) -> None:
-    window = caller.application.policy.request_window_seconds
-    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     if same:
         record(connection, [_event(caller, EventType.REQUEST, "repeated")])
     else:
@@ -211,8 +204,7 @@ async def _void(ctx: Context, caller: Caller) -> None:
 
 
 def _write_void(connection: Connection, caller: Caller, ended: Keyset) -> None:
-    window = caller.application.policy.request_window_seconds
-    use_request(connection, caller.keyset.id, caller.authcode, caller.now, window)
+    use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     if not users.raise_version(connection, caller.user) or not keysets.change_keyset(
         connection, caller.keyset, ended
     ):
