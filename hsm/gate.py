@@ -52,13 +52,26 @@ class Gate:
     @contextmanager
     def turn(self, deadline: Deadline) -> Iterator[None]:
         """Be inside. Raises DeviceUnavailable if too many wait, or it is not our turn before the deadline."""
-        waiting = self._enter()
-        if waiting is not None:
-            self._wait(waiting, deadline)
+        self.enter(deadline)
         try:
             yield
         finally:
-            self._leave()
+            self.leave()
+
+    def enter(self, deadline: Deadline) -> None:
+        """Begin a turn; whoever does ends it with `leave`. Raises as `turn` does."""
+        waiting = self._line_up()
+        if waiting is not None:
+            self._wait(waiting, deadline)
+
+    def leave(self) -> None:
+        """End a turn: the place goes to whoever waits longest."""
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            next_turn = self._waiting.popleft()
+        next_turn.come.release()
 
     def turn_away(self, refusal: DeviceUnavailable) -> None:
         """Tell everybody who waits at this moment that there is no use in it."""
@@ -79,7 +92,7 @@ class Gate:
         """How many are inside."""
         return self.places - self._free
 
-    def _enter(self) -> _Turn | None:
+    def _line_up(self) -> _Turn | None:
         with self._lock:
             if self._free:  # then nobody waits: a place is handed over, not put back, while somebody does
                 self._free -= 1
@@ -104,11 +117,3 @@ class Gate:
                 return True
         turn.come.acquire()  # whoever took us out of the queue releases it in the next moment
         return False
-
-    def _leave(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                self._free += 1
-                return
-            next_turn = self._waiting.popleft()
-        next_turn.come.release()

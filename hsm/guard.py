@@ -83,7 +83,7 @@ class Guard:
 
     def use(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that only uses or finds keys, together with others."""
-        return self._run(operation, self.module.lock.shared, kind)
+        return self._run(operation, self.module.sharing, kind)
 
     def change(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that creates or destroys objects, alone. If it fails, it undoes what it did."""
@@ -132,8 +132,11 @@ class Guard:
         try:
             self.recovery.require_reachable()
             call = _Call(operation, lock, Deadline(self.limits.wait_seconds))
-            with self._gate.turn(call.deadline):
+            self._gate.enter(call.deadline)
+            try:
                 return self._try_twice(call)
+            finally:
+                self._gate.leave()
         except BaseException as exc:
             error = exc
             raise
@@ -190,7 +193,7 @@ class Guard:
 
     def _was_well(self, call: _Call[T]) -> bool:
         """Whether the connection that failed is still in use and alive; if it is silent, have it replaced."""
-        with self._canary_gate.turn(call.deadline), self.module.lock.shared(call.deadline.left):
+        with self._canary_gate.turn(call.deadline), self.module.sharing(call.deadline.left):
             if call.connection is None or call.connection is not self._connection:
                 return False
             with self._watched():

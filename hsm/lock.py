@@ -70,6 +70,8 @@ class ReadWriteLock:
         return not self._writing and not self._sharing
 
     def _wait(self, ready: Callable[[], bool], wait_seconds: float) -> None:
+        if self._broken is None and ready():
+            return
         is_ready = self._changed.wait_for(lambda: self._broken is not None or ready(), wait_seconds)
         if self._broken is not None:
             raise DeviceUnavailable(self._broken)

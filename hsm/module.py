@@ -40,6 +40,9 @@ class Module:
         self._process = os.getpid()
         self._library = _open(path)
         self.direct = _direct_calls(path)
+        # A module that hands out instances (p11-kit's client) sends all calls through one connection; threads
+        # that wait there for each other's answers can wait for ever when it breaks. So it is used by one at a time.
+        self.sharing = self.lock.exclusive if self.direct is None else self.lock.shared
         self._initialize()
 
     def reinitialize(self) -> None:

@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 _LONGEST_NAP = 1.0  # seconds between two looks
 
 
-class _Call:
-    __slots__ = ("limit", "since")
+_own = threading.local()
 
-    def __init__(self, limit: float) -> None:
+
+class _Call:
+    """A call under way, and the block of code that it is in."""
+
+    __slots__ = ("limit", "others", "since")
+
+    def __init__(self, limit: float, others: dict[int, _Call]) -> None:
         self.limit = limit
+        self.others = others  # single operations of dict are atomic
         self.since = time.monotonic()
 
+    def __enter__(self) -> None:
+        self.others[id(self)] = self
+        _own.call = self
 
-_own = threading.local()
+    def __exit__(self, *_: object) -> None:
+        _own.call = None
+        del self.others[id(self)]
 
 
 def beat() -> None:
@@ -38,23 +48,15 @@ class Watch:
 
     def __init__(self) -> None:
         self.is_hung = False
-        self._calls: dict[int, _Call] = {}  # changed by single operations of dict, which are atomic
+        self._calls: dict[int, _Call] = {}
         self._listeners: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._nap = _LONGEST_NAP
 
-    @contextmanager
-    def call(self, limit: float) -> Iterator[None]:
-        """Be in the module, no single call longer than `limit` seconds."""
-        call = _Call(limit)
-        self._calls[id(call)] = call
-        _own.call = call
-        try:
-            yield
-        finally:
-            _own.call = None
-            del self._calls[id(call)]
+    def call(self, limit: float) -> _Call:
+        """Return the block of code that is in the module, no single call longer than `limit` seconds."""
+        return _Call(limit, self._calls)
 
     def listen(self, listener: Callable[[], None], limit: float) -> None:
         """Call `listener` once, from another thread, when a call hangs; `limit` is the shortest of its calls."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from hsm import module
 from hsm.device import Device
+from tests.hsm import misbehaving
 from tests.hsm.programs import Program, run
+from tests.hsm.remote import CLIENT, Remote
+from tests.tokens import MODULE
 
 
 @pytest.fixture
@@ -23,3 +28,29 @@ def own_device(token_uri: str) -> Iterator[Device]:
 def program(token_uri: str) -> Callable[[str], Program]:
     """Runs Python source in a process of its own, which may crash; `URI` in it is that of a fresh token."""
     return lambda source: run(source, token_uri)
+
+
+@pytest.fixture
+def remote(token_directory: Path, token_uri: str) -> Iterator[Remote]:
+    """A fresh token behind a server, as a network HSM; it can be lost, stopped and cut off."""
+    served = Remote(token_directory, token_uri)
+    served.start()
+    client = module.load(CLIENT)
+    with client.lock.exclusive(10):
+        client.reinitialize()  # it still knows the server of an earlier test
+        client.reinitialized.clear()
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def shim_module(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a module over SoftHSM that misbehaves as it is told, for programs."""
+    return str(misbehaving.build(tmp_path_factory.mktemp("shim"), MODULE))
+
+
+@pytest.fixture
+def misbehaving_program(token_uri: str, shim_module: str) -> Callable[[str], Program]:
+    """As `program`, on that module; `shim` in it gives the orders."""
+    preamble = "from tests.hsm.misbehaving import ALWAYS, Shim\nshim = Shim()\nshim.forget()\n"
+    return lambda source: run(preamble + source, token_uri.replace(MODULE, shim_module))
