@@ -105,25 +105,32 @@ async def put_policy(ctx: Context, asker: Asker, values: dict[str, Any], origin:
 
 
 async def rotate_webhook_secret(ctx: Context, asker: Asker, origin: Origin) -> tuple[str, int]:
-    """Count the callback secret up and return the new one, once, with its version."""
+    """Count the callback secret up and return the new one, once, with its version.
 
-    def write(connection: Connection) -> Application | None:
-        applications.raise_webhook_version(connection, asker.application.id)
-        event = make_event(
-            EventType.WEBHOOK_SECRET_SHOWN,
-            "shown",
-            ctx.clock.now(),
-            origin,
-            application_id=asker.application.id,
-        )
-        record(connection, [event])
-        return applications.find_application(connection, asker.application.id)
+    Raises:
+        Refusal: ``concurrent_change``.
+    """
+    application, now = asker.application, ctx.clock.now()
+    version = application.webhook_version + 1
+    # The HSM comes first: a version nobody was shown would seal callbacks that nobody can check.
+    secret = await ctx.on_device(webhook_secret, ctx, application, version)
+    event = make_event(
+        EventType.WEBHOOK_SECRET_SHOWN,
+        "shown",
+        now,
+        origin,
+        application_id=application.id,
+        detail={"version": version},
+    )
 
-    application = await ctx.unit(write)
-    if application is None:
-        raise Refusal("not_found")
-    secret = await ctx.on_device(webhook_secret, ctx, application)
-    return callback.format_secret(secret), application.webhook_version
+    def write(connection: Connection) -> bool:
+        raised = applications.raise_webhook_version(connection, application, now)
+        record(connection, [event] if raised else [])
+        return raised
+
+    if not await ctx.unit(write):
+        raise Refusal("concurrent_change")
+    return callback.format_secret(secret), version
 
 
 async def list_events(

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.ids import new_id
+from gateway.rules.delivery import sealing_versions
 from gateway.scenarios.context import Context
 from gateway.scenarios.vouching import as_text
 from gateway.store import deliveries
@@ -53,8 +54,19 @@ def enqueue(
     deliveries.insert_delivery(connection, delivery, now)
 
 
-def webhook_secret(ctx: Context, application: Application) -> bytes:
-    """Return the secret that seals the application's callbacks: 32 bytes, recomputed in the HSM, never stored."""
-    return ctx.device.mac(
-        ctx.keys.webhook, callback.secret_input(application.id, application.webhook_version)
-    )
+def webhook_secret(ctx: Context, application: Application, version: int | None = None) -> bytes:
+    """Return a secret of the application's callbacks: 32 bytes, recomputed in the HSM, never stored.
+
+    Args:
+        ctx: the context.
+        application: whose.
+        version: which; the present one if none is named.
+    """
+    which = application.webhook_version if version is None else version
+    return ctx.device.mac(ctx.keys.webhook, callback.secret_input(application.id, which))
+
+
+def sealing_secrets(ctx: Context, application: Application) -> list[bytes]:
+    """Return the secrets that seal a callback now, newest first; two while the application changes them."""
+    versions = sealing_versions(application.webhook_version, application.webhook_rotated_at, ctx.clock.now())
+    return [webhook_secret(ctx, application, version) for version in versions]

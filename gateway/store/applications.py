@@ -21,6 +21,7 @@ class Application:
     name: str
     callback_url: str | None
     webhook_version: int
+    webhook_rotated_at: datetime | None = None
     policy: Policy
     policy_version: int
     created_at: datetime
@@ -47,6 +48,7 @@ def insert_application(connection: Connection, application: Application) -> bool
         name=application.name,
         callback_url=application.callback_url,
         webhook_version=application.webhook_version,
+        webhook_rotated_at=application.webhook_rotated_at,
         policy=policies.to_json(application.policy),
         policy_version=application.policy_version,
         created_at=application.created_at,
@@ -76,15 +78,14 @@ def replace_policy(connection: Connection, application_id: str, policy: Policy) 
     return int(connection.execute(statement).scalar_one())
 
 
-def raise_webhook_version(connection: Connection, application_id: str) -> int:
-    """Count the callback secret up and return its new version."""
+def raise_webhook_version(connection: Connection, seen: Application, now: datetime) -> bool:
+    """Count the callback secret up if nobody has since it was seen."""
     statement = (
         sa.update(applications)
-        .where(applications.c.id == application_id)
-        .values(webhook_version=applications.c.webhook_version + 1)
-        .returning(applications.c.webhook_version)
+        .where(applications.c.id == seen.id, applications.c.webhook_version == seen.webhook_version)
+        .values(webhook_version=applications.c.webhook_version + 1, webhook_rotated_at=now)
     )
-    return int(connection.execute(statement).scalar_one())
+    return connection.execute(statement).rowcount == 1
 
 
 def insert_credential(connection: Connection, credential: Credential) -> None:

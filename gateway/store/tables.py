@@ -75,6 +75,7 @@ applications = sa.Table(
     "applications", metadata,
     _id(), sa.Column("name", sa.String(200), nullable=False, unique=True),
     _text("callback_url", 2000, nullable=True), _number("webhook_version", 1),
+    _moment("webhook_rotated_at", nullable=True),
     _json("policy"), _number("policy_version", 1), _moment("created_at"),
 )  # fmt: skip
 

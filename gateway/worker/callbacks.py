@@ -19,7 +19,7 @@ from gateway.rules.delivery import (
 )
 from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
-from gateway.scenarios.deliveries import webhook_secret
+from gateway.scenarios.deliveries import sealing_secrets
 from gateway.scenarios.recording import SYSTEM, make_event, record
 from gateway.scenarios.vouching import Forged, require_genuine
 from gateway.store import applications, deliveries
@@ -118,10 +118,10 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
     if application is None:
         raise Outage("the application of a callback is gone")
     await ctx.on_device(require_genuine, ctx, application, delivery)
-    secret = await ctx.on_device(webhook_secret, ctx, application)
+    secrets = await ctx.on_device(sealing_secrets, ctx, application)
     sent_at = ctx.clock.now().replace(microsecond=0)
     try:
-        sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), [secret])
+        sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), secrets)
     except WireError:
         raise Forged("the id is not one of a callback") from None
     return {**sealed, "content-type": "application/json", "user-agent": "Countersign"}

@@ -79,6 +79,13 @@ class Bench:
         with self.ctx.database.unit() as connection:
             connection.execute(sa.text(statement), values)
 
+    def present(self) -> Asker:
+        """Return who asks, with the application as it is stored now."""
+        with self.ctx.database.reading() as connection:
+            application = applications.find_application(connection, self.asker.application.id)
+        assert application is not None
+        return replace(self.asker, application=application)
+
     def keyset(self, keyset_id: str) -> Keyset:
         """Return a keyset as it is stored."""
         with self.ctx.database.reading() as connection:

@@ -121,7 +121,7 @@ CALLS: tuple[Call, ...] = (
          about="Put a policy in force; what is not named has its default.", scope="policy:write",
          handler=accounts.put_policy, takes=models.PutPolicy, gives=models.PolicyView),
     Call(method="POST", path="/v1/webhook-secret", name="rotateWebhookSecret",
-         about="Make the next callback secret and see it, once. It seals all callbacks from now on.",
+         about="Make the next callback secret and see it, once. For 24 hours callbacks carry both seals.",
          scope="webhook:rotate", handler=accounts.rotate_secret, takes=models.Empty,
-         gives=models.WebhookSecret),
+         gives=models.WebhookSecret, problems=("concurrent_change",)),
 )  # fmt: skip

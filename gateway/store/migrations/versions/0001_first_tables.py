@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("callback_url", sa.String(length=2000), nullable=True),
         sa.Column("webhook_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("webhook_rotated_at", Moment(), nullable=True),
         sa.Column("policy", sa.JSON(), nullable=False),
         sa.Column("policy_version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
