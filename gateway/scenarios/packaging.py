@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from gateway.rules.keyset import Delivery
 from gateway.rules.policy import Policy
+from gateway.rules.secret_strength import is_strong
 from gateway.scenarios.context import Context
 from gateway.wire import secret as secrets_wire
 from gateway.wire import tlv
@@ -17,7 +18,6 @@ from gateway.wire.wrapping import SecretWrapping
 from hsm.keys import KeyRef
 
 LABEL = "countersign-user-hmac"
-SECRET_LEAST = 16  # symbols of an online secret that the application vouches to be random
 _CODE_BYTES = 10
 _PACKAGE_SECRET_BYTES = 16
 
@@ -45,7 +45,7 @@ class Plan:
     @property
     def has_weak_secret(self) -> bool:
         """Whether the secret is one that people choose, and that can be searched for offline."""
-        return self.given_secret is not None and len(self.given_secret) < SECRET_LEAST
+        return self.given_secret is not None and not is_strong(self.given_secret)
 
 
 def make_package(ctx: Context, plan: Plan) -> Package:

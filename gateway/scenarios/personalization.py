@@ -17,12 +17,13 @@ from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Delivery, Keyset, KeysetAction, KeysetStatus
 from gateway.rules.policy import Policy
+from gateway.rules.secret_strength import BITS_LEAST, is_strong
 from gateway.rules.user import User
 from gateway.scenarios import bindings
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish, release
-from gateway.scenarios.packaging import SECRET_LEAST, Plan, make_package
+from gateway.scenarios.packaging import Plan, make_package
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import keyset_view
 from gateway.store import keysets, loose_keys, users
@@ -30,7 +31,6 @@ from gateway.store.database import Connection
 from gateway.wire.package import Package
 from hsm.keys import KeyKind, KeyRef
 
-_CHOSEN_LEAST = 4
 _WEAK_LAPSE = timedelta(minutes=10)
 _TRIES = 5
 
@@ -104,10 +104,9 @@ def _check_secret(delivery: Delivery, given_secret: str | None, policy: Policy) 
         raise Refusal("malformed_request", "secret and delivery do not fit", detail=detail)
     if given_secret is None:
         return
-    least = _CHOSEN_LEAST if policy.weak_secret else SECRET_LEAST
-    if len(given_secret) < least:
-        detail = f"The secret needs at least {least} characters, from a random source of 80 bits or more."
-        raise Refusal("not_allowed_by_policy", "short secret", detail=detail)
+    if not policy.weak_secret and not is_strong(given_secret):
+        detail = f"The secret needs {BITS_LEAST} random bits: 25 digits, 20 of hexadecimal, 16 of base32, 14 others."
+        raise Refusal("not_allowed_by_policy", "weak secret", detail=detail)
 
 
 def _plan_keys(connection: Connection, asker: Asker, plan: Plan, once: Once) -> None:

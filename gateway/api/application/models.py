@@ -38,7 +38,10 @@ class IssueKeyset(Body):
 
     delivery: Literal["online", "qr", "qr_and_code"]
     secret: str | None = Field(
-        None, min_length=4, max_length=128, description="With `online`: the shared secret."
+        None,
+        min_length=4,
+        max_length=128,
+        description="With `online`: the shared secret, of 80 random bits unless the policy has `weak_secret`.",
     )
 
 
