@@ -66,7 +66,8 @@ def events_page() -> str:
         + NOTE
         + "The log only grows; the database refuses to change or delete a line. An event "
         "never holds content, keys or PINs. It holds the id of the request, its action, the address, the SHA-256 of "
-        "the body and the authentication code it showed. Who reads on from `next` misses no line: a page ends before "
+        "the body (but not of one that carries a secret) and the authentication code it showed. "
+        "Who reads on from `next` misses no line: a page ends before "
         "lines that are still being written.\n\n" + _table(("type", "meaning"), rows)
     )
 

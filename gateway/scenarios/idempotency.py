@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 from gateway.refusals import Refusal
 from gateway.scenarios.access import Asker
+from gateway.scenarios.context import Context
 from gateway.store import guards
 from gateway.store.database import Connection
+from gateway.wire import tlv
 
 _KEPT = timedelta(hours=24)
 _RUNS_MOST = timedelta(
@@ -16,10 +18,19 @@ _RUNS_MOST = timedelta(
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """The key of a request (None: none was sent) and the hash of method, path and body."""
+    """The key of a request (None: none was sent) and the hash of method, path and body, sealed if that is secret."""
 
     key: str | None
     request_sha256: bytes
+
+
+async def seal(ctx: Context, asker: Asker, once: Once) -> Once:
+    """Put a MAC by the HSM in place of the hash, so that nobody can search for the secret in the body."""
+    if once.key is None:
+        return once
+    # These tags occur in nothing else that the credential key authenticates.
+    over = tlv.sequence([(0x84, asker.application.id.encode()), (0x85, once.request_sha256)])
+    return Once(once.key, await ctx.on_device(ctx.device.mac, ctx.keys.credential, over))
 
 
 def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> str | None:

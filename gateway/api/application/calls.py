@@ -42,6 +42,7 @@ class Call:
     key_required: bool = False
     key_accepted: bool = False
     carries_content: bool = False
+    carries_secret: bool = False  # of its body no plain hash is kept, or the secret could be searched for
     problems: tuple[str, ...] = ()
 
     def body_most(self, content_bytes_most: int) -> int:
@@ -71,7 +72,7 @@ CALLS: tuple[Call, ...] = (
     Call(method="POST", path=_USER + "/keysets", name="issueKeyset",
          about="Make new keys in the HSM and get their package, once. Older keys of the user end.",
          scope="keyset:issue", handler=accounts.issue_keyset, takes=models.IssueKeyset,
-         gives=models.IssuedKeyset, statuses=(201,), key_accepted=True,
+         gives=models.IssuedKeyset, statuses=(201,), key_accepted=True, carries_secret=True,
          problems=("not_found", "user_blocked", "user_deleted", "not_allowed_by_policy", "already_delivered",
                    "idempotency_mismatch", "in_progress", "concurrent_change", "integrity_failure")),
     Call(method="GET", path=_USER + "/keysets", name="listKeysets", about="Read every keyset of a user.",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from gateway.scenarios import administration
 from gateway.scenarios.access import Asker, authenticate_application
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
+from gateway.scenarios.idempotency import seal
 from gateway.scenarios.recording import Origin
 
 _LARGE = 64 * 1024
@@ -88,7 +90,10 @@ async def _answer(ctx: Context, call: Call, request: Request, origin: Origin) ->
         asker.require_scope(call.scope)
         raw = await read_body(request, call.body_most(ctx.content_bytes_most))
         origin = await _origin(origin, call, raw)
-        return await call.handler(ctx, await read_ask(call, request, asker, raw, origin))
+        ask = await read_ask(call, request, asker, raw, origin)
+        if call.carries_secret:
+            ask = replace(ask, once=await seal(ctx, asker, ask.once))
+        return await call.handler(ctx, ask)
     except Exception as error:
         await _record(ctx, asker, error, origin)
         raise
@@ -96,7 +101,7 @@ async def _answer(ctx: Context, call: Call, request: Request, origin: Origin) ->
 
 async def _origin(origin: Origin, call: Call, raw: bytes) -> Origin:
     """Return the origin with the hash of the body; hashing a large one would keep everybody waiting."""
-    values = (origin.request_id, call.name, origin.address, raw)
+    values = (origin.request_id, call.name, origin.address, None if call.carries_secret else raw)
     return await asyncio.to_thread(make_origin, *values) if len(raw) > _LARGE else make_origin(*values)
 
 
