@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+NOT_ACCEPTED_MOST = 20  # refused and late answers that are kept with a transaction
+
 
 class Check(StrEnum):
     """One thing that was verified; the names stand in callbacks, receipts and attempts."""

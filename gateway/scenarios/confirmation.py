@@ -228,6 +228,11 @@ def _already_settled(connection: Connection, caller: Caller, answer: _Answer) ->
 
 
 def _keep_attempt(connection: Connection, caller: Caller, answer: _Answer, outcome: Outcome) -> None:
+    """Keep the answer with the transaction; of refused and late ones the first alone, the events tell of the rest."""
+    if outcome is not Outcome.ACCEPTED:
+        kept = transactions.count_not_accepted(connection, answer.transaction.id)
+        if kept >= rules.NOT_ACCEPTED_MOST:
+            return
     proofs_shown = answer.decision.proofs
     attempt = Attempt(
         id=answer.attempt_id,

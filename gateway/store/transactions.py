@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
 from gateway.store.tables import attempts, contents, transactions
 
@@ -180,6 +181,14 @@ def insert_attempt(connection: Connection, attempt: Attempt) -> None:
     values = asdict(attempt)
     values["verified"] = list(attempt.verified)
     connection.execute(sa.insert(attempts).values(**values))
+
+
+def count_not_accepted(connection: Connection, transaction_id: str) -> int:
+    """Return how many refused and late attempts at the transaction are kept."""
+    statement = sa.select(sa.func.count()).where(
+        attempts.c.transaction_id == transaction_id, attempts.c.outcome != Outcome.ACCEPTED
+    )
+    return int(connection.execute(statement).scalar_one())
 
 
 def was_used(connection: Connection, keyset_id: str) -> bool:

@@ -181,7 +181,7 @@ class AttemptView(View):
 
 
 class TransactionView(View):
-    """A transaction, the answer that settled it, and every attempt."""
+    """A transaction, the answer that settled it, and the attempts: that one and the first 20 of the others."""
 
     id: str
     user: str
