@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,15 +34,17 @@ _out = Console()
 
 @command.command()
 def init() -> None:
-    """Prepare token and database: make the gateway's own keys and the schema, where they are missing."""
+    """Prepare token and database: make the gateway's own keys and the schema, where they are missing.
+
+    A database belongs to the token it was prepared with; every command refuses another one.
+    """
     settings = load_settings()
     database = assembly.open_database(settings)
     migrations.upgrade(database)
     _out.print(f"database: schema {migrations.head()}")
     device = assembly.open_device(settings)
     try:
-        made = assembly.create_house_keys(device)
-        assembly.note_receipt_key(database)
+        made = assembly.prepare(database, device)
         _out.print(f"token: made {', '.join(made)}" if made else "token: every key of the gateway was there")
     finally:
         device.close()
@@ -64,7 +67,9 @@ def check(
 ) -> None:
     """Show the settings in force and try token and database; secrets are never shown."""
     settings = load_settings()
-    results = {"database": _try(lambda: _try_database(settings)), "token": _try(lambda: _try_token(settings))}
+    results = {"database": _try(lambda: _try_database(settings))}
+    both = results["database"] == "ok"
+    results["token"] = _try(lambda: _try_token(settings, with_database=both))
     if as_json:
         print(json.dumps({"version": __version__, "settings": settings.shown(), "checks": results}, indent=2))
     else:
@@ -94,10 +99,13 @@ def _try_database(settings: Settings) -> None:
         database.close()
 
 
-def _try_token(settings: Settings) -> None:
+def _try_token(settings: Settings, *, with_database: bool) -> None:
     device = assembly.open_device(settings)
     try:
-        assembly.find_house_keys(device)
+        keys = assembly.find_house_keys(device)
+        if with_database:
+            with closing(assembly.open_database(settings)) as database:
+                assembly.require_own_token(database, keys)
     finally:
         device.close()
 

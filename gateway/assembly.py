@@ -21,8 +21,10 @@ from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
 from gateway.store import migrate, receipt_keys
 from gateway.store.database import Database
+from gateway.wire import spki
 from gateway.worker.posting import Post
 from hsm.device import Device
+from hsm.errors import HouseKeyMissing
 
 T = TypeVar("T")
 
@@ -56,10 +58,50 @@ def find_house_keys(device: Device) -> HouseKeys:
     return HouseKeys.find(device)
 
 
-def note_receipt_key(database: Database, clock: Clock | None = None) -> None:
-    """Note since when the receipt key is in use."""
-    with database.unit() as connection:
-        receipt_keys.note_receipt_key(connection, RECEIPT_VERSION, (clock or SystemClock()).now())
+def prepare(database: Database, device: Device, clock: Clock | None = None) -> list[str]:
+    """Make the gateway's own keys where they are missing, and note whose database it is; return the new names.
+
+    One process at a time: two that make a key of one name at once leave a token with two of them, of no use.
+
+    Raises:
+        SettingsError: the database belongs to another token. Nothing was made on this one.
+    """
+    with migrate.alone(database) as connection:
+        known = receipt_keys.receipt_thumbprint(connection, RECEIPT_VERSION)
+        if known is not None:
+            _require_same(known, _thumbprint_on(device))
+        made = create_house_keys(device)
+        thumbprint = spki.jwk_thumbprint(find_house_keys(device).receipt_point)
+        now = (clock or SystemClock()).now()
+        receipt_keys.note_receipt_key(connection, RECEIPT_VERSION, thumbprint, now)
+    return made
+
+
+def require_own_token(database: Database, keys: HouseKeys) -> None:
+    """Raise SettingsError unless the keys are on the token that the database was made with."""
+    with database.reading() as connection:
+        known = receipt_keys.receipt_thumbprint(connection, RECEIPT_VERSION)
+    if known is None:
+        raise SettingsError("The database knows no receipt key yet. Run `countersign init`.")
+    _require_same(known, spki.jwk_thumbprint(keys.receipt_point))
+
+
+def _thumbprint_on(device: Device) -> str | None:
+    try:
+        _, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
+    except HouseKeyMissing:
+        return None
+    return spki.jwk_thumbprint(device.public_point(public))
+
+
+def _require_same(known: str, found: str | None) -> None:
+    if found != known:
+        has = "none" if found is None else found
+        raise SettingsError(
+            f"The database belongs to another token: its receipt key is {known}, this token has {has}. Name the token "
+            "of this database in COUNTERSIGN_TOKEN_URI or restore it from its backup, or name another database in "
+            "COUNTERSIGN_DATABASE_URL."
+        )
 
 
 @contextmanager
@@ -76,6 +118,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Iterator[Con
         try:
             device.warm()
             with make_context(settings, database, device, clock or SystemClock()) as context:
+                require_own_token(database, context.keys)
                 yield context
         finally:
             device.close()

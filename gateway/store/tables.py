@@ -187,6 +187,7 @@ idempotency = sa.Table(
 
 receipt_keys = sa.Table(
     "receipt_keys", metadata,
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False), _moment("created_at"),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    _text("thumbprint", 64), _moment("created_at"),
     _moment("retired_at", nullable=True),
 )  # fmt: skip

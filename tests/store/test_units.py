@@ -75,7 +75,9 @@ def test_a_reading_unit_sees_one_moment(database: Database):
 def test_of_16_threads_that_insert_the_same_key_one_wins(database: Database):
     def insert(each: int) -> bool:
         with database.unit() as connection:
-            return insert_new(connection, receipt_keys, version=1, created_at=NOW, retired_at=None)
+            return insert_new(
+                connection, receipt_keys, version=1, thumbprint="x", created_at=NOW, retired_at=None
+            )
 
     assert sorted(in_threads(16, insert)) == [False] * 15 + [True]
 
@@ -177,7 +179,14 @@ def test_a_locked_user_keeps_nobody_from_settling_its_transactions(postgresql: D
 def test_a_moment_comes_back_aware_in_utc_whatever_zone_it_was_written_in(database: Database):
     elsewhere = timezone(timedelta(hours=5, minutes=30))
     with database.unit() as connection:
-        insert_new(connection, receipt_keys, version=1, created_at=NOW.astimezone(elsewhere), retired_at=None)
+        insert_new(
+            connection,
+            receipt_keys,
+            version=1,
+            thumbprint="x",
+            created_at=NOW.astimezone(elsewhere),
+            retired_at=None,
+        )
         found = connection.execute(sa.select(receipt_keys.c.created_at)).scalar_one()
     assert found == NOW
     assert found.tzinfo is UTC
@@ -186,4 +195,4 @@ def test_a_moment_comes_back_aware_in_utc_whatever_zone_it_was_written_in(databa
 def test_a_naive_moment_never_reaches_the_database(database: Database):
     naive = datetime(2030, 1, 1)  # noqa: DTZ001 - that is the point
     with pytest.raises(sa.exc.StatementError, match="naive"), database.unit() as connection:
-        insert_new(connection, receipt_keys, version=1, created_at=naive, retired_at=None)
+        insert_new(connection, receipt_keys, version=1, thumbprint="x", created_at=naive, retired_at=None)

@@ -117,6 +117,7 @@ def upgrade() -> None:
     op.create_table(
         "receipt_keys",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("thumbprint", sa.String(length=64), nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("retired_at", Moment(), nullable=True),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_receipt_keys")),

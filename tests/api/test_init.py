@@ -1,0 +1,120 @@
+"""Does preparing a gateway leave one working token for one database, however often and by how many it is asked for?"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hsm.device import Device
+from tests.gateways import ROOT, Authority, Gateway, fresh_database
+from tests.journeys.stage import DATABASES
+
+
+@pytest.fixture(params=DATABASES)
+def gateway(
+    request: pytest.FixtureRequest, tmp_path: Path, new_token: Callable[[], str]
+) -> Iterator[Gateway]:
+    """A gateway with an empty token and an empty database."""
+    with fresh_database(request.param) as url:
+        yield Gateway(tmp_path, new_token(), Authority.make(tmp_path), url)
+
+
+def _with_token(gateway: Gateway, token_uri: str) -> Gateway:
+    return Gateway(gateway.folder, token_uri, gateway.authority, gateway.database_url)
+
+
+def _keys(token_uri: str) -> list[str]:
+    device = Device.open(token_uri)
+    try:
+        return [label for _, label in device._sweep()]
+    finally:
+        device.close()
+
+
+def _checked(gateway: Gateway) -> dict[str, str]:
+    shown = gateway.run("check", "--json", check=False)
+    return dict(json.loads(shown.stdout)["checks"])
+
+
+def test_four_processes_may_prepare_one_gateway_at_once(gateway: Gateway) -> None:
+    asked = [
+        subprocess.Popen(
+            [sys.executable, "-m", "gateway", "init"],
+            cwd=ROOT,
+            env=gateway.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    told = [process.communicate(timeout=120)[0] for process in asked]
+    assert [process.returncode for process in asked] == [0] * 4, told
+    assert sum("token: made binding" in text for text in told) == 1
+    assert sum("every key of the gateway was there" in text for text in told) == 3
+    labels = _keys(gateway.token_uri)
+    assert len(labels) == len(set(labels)) + 1  # the pair has one label for both of its keys
+    assert _checked(gateway) == {"database": "ok", "token": "ok"}
+
+
+def test_preparing_again_changes_nothing(gateway: Gateway) -> None:
+    gateway.run("init")
+    before = sorted(_keys(gateway.token_uri))
+    assert "every key of the gateway was there" in gateway.run("init").stdout
+    assert sorted(_keys(gateway.token_uri)) == before
+
+
+def test_a_key_that_is_missing_is_made_on_the_token_of_the_database(gateway: Gateway) -> None:
+    device = Device.open(gateway.token_uri)
+    device.create_house_pair("receipt")
+    device.create_house_key("binding")
+    device.close()
+    assert "token: made webhook, activation, credential, decoy" in gateway.run("init").stdout.replace(
+        "\n", " "
+    )
+    assert _checked(gateway) == {"database": "ok", "token": "ok"}
+
+
+def test_an_empty_token_is_refused_for_the_database_of_another_and_nothing_is_made_on_it(
+    gateway: Gateway, new_token: Callable[[], str]
+) -> None:
+    gateway.run("init")
+    other = _with_token(gateway, new_token())
+    refused = other.run("init", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("countersign: The database belongs to another token")
+    assert "COUNTERSIGN_TOKEN_URI" in refused.stderr
+    assert _keys(other.token_uri) == []
+
+
+def test_the_token_of_another_database_is_refused_by_every_command(
+    gateway: Gateway, new_token: Callable[[], str], tmp_path: Path
+) -> None:
+    gateway.run("init")
+    other = Gateway(tmp_path / "other", new_token(), gateway.authority)
+    other.folder.mkdir()
+    other.run("init")
+    for words in (["init"], ["serve"], ["serve", "client"], ["application", "add", "x"]):
+        refused = _with_token(gateway, other.token_uri).run(*words, check=False)
+        assert refused.returncode == 1
+        lines = [line for line in refused.stderr.splitlines() if line.startswith("countersign: ")]
+        assert len(lines) == 1, refused.stderr
+        assert "belongs to another token" in lines[0]
+    checked = _checked(_with_token(gateway, other.token_uri))
+    assert checked["database"] == "ok"
+    assert "belongs to another token" in checked["token"]
+
+
+def test_a_database_that_was_only_migrated_is_not_served(gateway: Gateway) -> None:
+    gateway.run("migrate")
+    device = Device.open(gateway.token_uri)
+    for name in ("binding", "webhook", "activation", "credential", "decoy"):
+        device.create_house_key(name)
+    device.create_house_pair("receipt")
+    device.close()
+    refused = gateway.run("work", check=False)
+    assert refused.returncode == 1
+    assert "countersign init" in refused.stderr
