@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TypeVar
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.types import ASGIApp
@@ -17,6 +18,7 @@ from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR, RECEIPT_VERSION, Context, HouseKeys
+from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
 from gateway.store import migrate, receipt_keys
@@ -25,8 +27,11 @@ from gateway.wire import spki
 from gateway.worker.posting import Post
 from hsm.device import Device
 from hsm.errors import HouseKeyMissing
+from hsm.limits import Limits
 
 T = TypeVar("T")
+
+_log = structlog.get_logger("gateway")
 
 
 def open_database(settings: Settings) -> Database:
@@ -36,13 +41,27 @@ def open_database(settings: Settings) -> Database:
     return Database(settings.full_database_url(), settings.database_connections)
 
 
-def open_device(settings: Settings) -> Device:
-    """Open the token of the settings; hsm.errors.StartupError says what is wrong and how to mend it."""
+def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -> Device:
+    """Open the token of the settings; hsm.errors.StartupError says what is wrong and how to mend it.
+
+    Args:
+        settings: name the token and its limits.
+        on_hung: called once, in another thread, when a call to the token does not come back.
+    """
     if not settings.token_uri:
         raise SettingsError(
             "COUNTERSIGN_TOKEN_URI is not set. Name the token, the module and the PIN file in it."
         )
-    return Device.open(settings.token_uri, sessions=settings.token_sessions)
+    limits = Limits(
+        sessions=settings.token_sessions,
+        most_waiting=settings.token_waiting_most,
+        wait_seconds=settings.token_wait_seconds,
+        call_seconds=settings.token_call_seconds,
+    )
+    device = Device.open(settings.token_uri, limits=limits, on_hung=on_hung)
+    if device.strategy is None:
+        _log.warning("the token cannot wrap keys: no keyset can be delivered, those there are can be used")
+    return device
 
 
 def create_house_keys(device: Device) -> list[str]:
@@ -105,7 +124,9 @@ def _require_same(known: str, found: str | None) -> None:
 
 
 @contextmanager
-def open_context(settings: Settings, clock: Clock | None = None) -> Iterator[Context]:
+def open_context(
+    settings: Settings, clock: Clock | None = None, on_hung: Callable[[], None] | None = None
+) -> Iterator[Context]:
     """Open everything a process works with, and close it again in the right order.
 
     Raises:
@@ -114,7 +135,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Iterator[Con
     database = open_database(settings)
     try:
         migrate.require_current(database)
-        device = open_device(settings)
+        device = open_device(settings, on_hung)
         try:
             device.warm()
             with make_context(settings, database, device, clock or SystemClock()) as context:
@@ -130,7 +151,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Iterator[Con
 def make_context(settings: Settings, database: Database, device: Device, clock: Clock) -> Iterator[Context]:
     """Put open parts together."""
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
-    device_threads = ThreadPoolExecutor(settings.token_sessions, "device")
+    device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
     try:
         yield Context(
             clock=clock,

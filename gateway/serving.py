@@ -19,6 +19,7 @@ from hypercorn.config import Config
 from hypercorn.run import run as hypercorn_run
 
 from gateway.assembly import make_doors, make_post, open_context
+from gateway.hung import end_process
 from gateway.logs import configure_logs
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
@@ -106,7 +107,7 @@ async def serve_all(settings: Settings) -> None:
     """Serve both doors and run the worker in this process until it is told to stop."""
     configs = {role: _config(settings, role) for role in (Role.APPLICATION, Role.CLIENT)}
     stop = _stop_event()
-    with open_context(settings) as context:
+    with open_context(settings, on_hung=end_process) as context:
         doors, post = make_doors(settings, context), make_post(settings)
         _log.info("serving", **{f"{role}_door": config.bind[0] for role, config in configs.items()})
 
@@ -125,7 +126,7 @@ async def serve_all(settings: Settings) -> None:
 async def work(settings: Settings) -> None:
     """Run the worker alone until it is told to stop."""
     stop = _stop_event()
-    with open_context(settings) as context:
+    with open_context(settings, on_hung=end_process) as context:
         _log.info("working")
         await run_worker(context, make_post(settings), stop)
     _log.info("stopped")
@@ -215,7 +216,7 @@ def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
             try:
                 settings = load_settings()
                 configure_logs(settings.log_level)
-                context = parts.enter_context(open_context(settings))
+                context = parts.enter_context(open_context(settings, on_hung=end_process))
                 held["door"] = make_doors(settings, context)[role]
             except Exception as error:  # noqa: BLE001 - unsaid, the server would go on with a door that leads nowhere
                 _log.exception("cannot open the door")

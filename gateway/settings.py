@@ -40,6 +40,16 @@ class Settings(BaseSettings):
         "&pin-source=file:/path/pin`.",
     )
     token_sessions: int = Field(8, ge=1, le=1000, description="PKCS#11 sessions of a process.")
+    token_waiting_most: int = Field(
+        64, ge=0, le=10_000, description="Most pieces of work that wait for a session; more get 503 at once."
+    )
+    token_wait_seconds: float = Field(5, gt=0, le=60, description="Most seconds one of them waits.")
+    token_call_seconds: float = Field(
+        30,
+        ge=1,
+        le=600,
+        description="A single call to the token that takes longer hangs: the process ends, to be started anew.",
+    )
     issuer: str = Field(
         "Countersign", min_length=1, max_length=64, description="Name shown to users on their phones."
     )
