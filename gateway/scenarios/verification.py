@@ -140,6 +140,14 @@ def _try(
         "checks": checks,
         "missing": _missing(question, attempt) if outcome is not None else [],
         "operation": operation.name.lower(),
+        "content_sha256_matches": message.content_digest == transaction.content_sha256,
+        "checked_at": format_time(ctx.clock.now()),
+        **_states(transaction, user, keyset, attempt),
+    }
+
+
+def _states(transaction: Transaction, user: User, keyset: Keyset, attempt: Attempt) -> dict[str, Any]:
+    return {
         "transaction": transaction.id,
         "transaction_status": transaction.status,
         "user": user.user_id,
@@ -149,8 +157,6 @@ def _try(
         "keyset_status_then": _status_then(keyset, attempt.created_at),
         "keyset_status_now": keyset.status,
         "signed_at": format_time(attempt.created_at),
-        "content_sha256_matches": message.content_digest == transaction.content_sha256,
-        "checked_at": format_time(ctx.clock.now()),
     }
 
 
