@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import signal
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from scripts.benchmarks.rates import measure_rates
 from scripts.benchmarks.report import Report
 from scripts.benchmarks.rounds import Measurement, Round
 from scripts.benchmarks.servers import Stage
+from scripts.benchmarks.slow_device import measure_slow_device, print_slow_device
 from tests.tokens import configure, create_token
 
 _PROFILE_SECONDS = 5.0
@@ -34,6 +36,9 @@ def _arguments() -> argparse.Namespace:
     add("--workers", type=int, default=1, help="processes of the gateway, and of the echo (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     add("--profile", action="store_true", help="then sample the gateway with py-spy: CPU by part")
+    device = commands.add_parser("device", help="MACs per second of a slow device with 1, 4 and 16 sessions")
+    device.add_argument("--seconds", type=float, default=3, help="for each number (%(default)s)")
+    device.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     return parser.parse_args()
 
 
@@ -45,6 +50,12 @@ def main() -> None:
         folder = Path(name)
         configure(folder)
         token_uri = create_token(folder)
+        if arguments.command == "device":
+            figures = measure_slow_device(folder, token_uri, arguments.seconds)
+            print_slow_device(figures)
+            if arguments.json:
+                arguments.json.write_text(json.dumps(figures))
+            return
         with _database(arguments.database, folder) as (url, database):
             report = _measure(arguments, Stage.build(folder, token_uri, url, arguments.workers), database)
     report.print()
