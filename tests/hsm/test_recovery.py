@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from hsm.errors import DeviceUnavailable
-from hsm.pace import Pace
-from hsm.recovery import Recovery, State
 from tests.hsm.programs import Program
 
 Run = Callable[[str], Program]
@@ -263,8 +260,8 @@ def test_sessions_and_logins_that_are_renewed_are_not_leaked(misbehaving_program
     ]
 
 
+# C_SignInit and C_Sign: the length of the answer is known, and not asked for.
 COUNT = """
-device.sign  # a MAC is C_SignInit and C_Sign: the length of the answer is known and not asked for
 before = shim.calls()
 device.mac(key, b"x")
 print(shim.calls() - before)
@@ -277,30 +274,3 @@ device.close()
 
 def test_a_mac_is_two_calls_into_the_module_and_is_counted(misbehaving_program: Run):
     assert misbehaving_program(OPEN + COUNT).lines() == ["2", "2 2 2", "4 0 0 well 0 0"]
-
-
-def test_the_pace_slows_down_and_spreads():
-    pace = Pace(first=1, longest=10)
-    delays = {failures: [pace.delay(failures) for _ in range(200)] for failures in (1, 2, 3, 100)}
-    for failures, most in ((1, 1), (2, 2), (3, 4), (100, 10)):
-        assert most / 2 <= min(delays[failures]) < max(delays[failures]) <= most
-
-
-def test_initialisations_are_counted_over_a_period():
-    pace = Pace(most_initialisations=3, period=60)
-    assert pace.wait([], now=100) == 0
-    assert pace.wait([10, 20], now=30) == 0
-    assert pace.wait([10, 20, 30], now=30) == 40
-    assert pace.wait([5, 10, 20, 30], now=30) == 40
-    assert pace.wait([10, 20, 30], now=80) == 0
-
-
-def test_an_attempt_that_breaks_off_is_one_that_failed():
-    recovery = Recovery(lambda: 1 // 0, Pace(first=100, longest=100), lambda _: None)
-    recovery.begin()
-    while recovery.state is State.TRYING:
-        pass
-    with pytest.raises(DeviceUnavailable, match="ZeroDivisionError") as raised:
-        recovery.require_reachable()
-    assert raised.value.retry_after_seconds > 40
-    recovery.stop("over")
