@@ -22,7 +22,7 @@ from tests.gateways import Gateway
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 300
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.4
 _OUTAGE = 503
 
 

@@ -14,7 +14,7 @@ from gateway import assembly
 from gateway.settings import Settings, load_settings
 from tests.counterparts.callback_receiver import CallbackReceiver
 from tests.faults import audit
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import Crowd, GaveUp
 from tests.faults.processes import Processes
 from tests.gateways import Authority, Gateway
 
@@ -87,10 +87,14 @@ def _under_fire(
         with ThreadPoolExecutor(_USERS + 2) as threads:
             others = threads.submit(crowd.change_keys, done, seed)
             bank = threads.submit(crowd.ask, confirmations)
-            list(threads.map(crowd.confirm, crowd.phones))
-            done.set()
+            try:
+                list(threads.map(crowd.confirm, crowd.phones))
+            finally:
+                done.set()
             bank.result()
             others.result()
+    except GaveUp as error:  # a fault, and all the more a reason to look what became of the rest
+        report.faults.append(f"somebody gave up: {error}")
     finally:
         done.set()
         processes.calm()

@@ -2,7 +2,8 @@
 
 The roles run as an operator runs them: two doors and a worker, each its own program, on one database and one
 token. The killer sends SIGKILL to any of them or of their children. It mostly strikes a role that works, and now
-and then one that is just starting: if it always took any, none would ever be up again on a slow machine.
+and then one that is just starting, but that one not again before it was up: on a slow machine nothing would ever
+be up otherwise.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from tests.gateways import Gateway
 ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
 _LOOK_SECONDS = 0.1
 _WORKER_STARTS_SECONDS = 5
-_ANY_ROLE = 0.1  # how often the killer asks nobody whether it is up
+_STARTING = 0.2  # how often the killer takes one that is starting, if there is one
 _STOP_SECONDS = 30
 
 
@@ -40,6 +41,7 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._struck: set[str] = set()
+        self._spared: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._calm = threading.Event()
@@ -83,7 +85,10 @@ class Processes:
         self._calm.set()
 
     def _kill_one(self) -> None:
-        roles = sorted(ROLES) if self._chance.random() < _ANY_ROLE else [r for r in ROLES if self._is_up(r)]
+        up = [role for role in ROLES if self._is_up(role)]
+        self._spared -= set(up)
+        starting = sorted(set(ROLES) - set(up) - self._spared)
+        roles = starting if starting and self._chance.random() < _STARTING else up
         with self._lock:
             candidates = [
                 (role, what, pid)
@@ -95,6 +100,7 @@ class Processes:
                 return
             role, what, pid = self._chance.choice(candidates)
             self._struck.add(role)
+            self._spared |= {role} - set(up)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 self.kills[f"{role} {what}"] += 1
