@@ -135,9 +135,11 @@ def test_a_port_that_is_taken_is_named(gateway: Gateway) -> None:
         assert str(gateway.application_port) in _failure(gateway)
 
 
-def test_a_wrong_pin_is_tried_exactly_once(gateway: Gateway, new_token: Callable[[], str]) -> None:
+def test_a_wrong_pin_stops_the_start_and_the_right_one_works_afterwards(
+    prepared: Gateway, new_token: Callable[[], str], tmp_path: Path
+) -> None:
     uri = new_token()
-    gateway.token_uri = uri
+    gateway = Gateway(tmp_path, uri, prepared.authority)
     gateway.run("init")
     pin_file = tokens.pin_file_of(uri)
     right = pin_file.read_text()

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from gateway.store.tables import applications, deliveries, keysets, transactions, users
+from gateway.store.tables import applications, keysets, transactions, users
 from tests.api.probe import Probe, problem
 from tests.counterparts.bank import Bank
 from tests.counterparts.phone_tlv import b64
@@ -53,11 +53,11 @@ def _everything(stage: Stage) -> list[Any]:
     mine = stage.keys["application"]
     with stage.database() as connection:
         found: list[Any] = []
-        for table in (users, keysets, transactions, deliveries):
+        for table in (users, keysets, transactions):  # callbacks go their own way meanwhile
             chosen = sa.select(table).where(table.c.application_id == mine)
             found += connection.execute(chosen.order_by(*table.primary_key)).all()
         found += connection.execute(sa.select(applications).where(applications.c.id == mine)).all()
-        return [row for row in found if "body" not in row._mapping or row._mapping["status"] != "pending"]
+        return found
 
 
 def _calls(stage: Stage) -> Iterator[tuple[str, str, str]]:
