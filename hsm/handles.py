@@ -7,10 +7,12 @@ same number may mean another user's key.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pkcs11 import Attribute, Session
-from pkcs11.exceptions import PKCS11Error
+from pkcs11._pkcs11 import SearchIter  # type: ignore[attr-defined]  # its stubs leave it out
+from pkcs11.exceptions import ObjectHandleInvalid, PKCS11Error
 
 from hsm import templates
 from hsm.errors import DuplicateKey
@@ -53,7 +55,9 @@ class Handles:
 
     def _learn(self, kind: KeyKind, found: Any) -> tuple[KeyRef, str] | None:
         beat()
-        values = found.get_attributes([Attribute.ID, Attribute.LABEL, Attribute.TOKEN])
+        values = read(found, Attribute.ID, Attribute.LABEL, Attribute.TOKEN)
+        if values is None:
+            return None
         if len(values[Attribute.ID]) != ID_LENGTH or not values[Attribute.TOKEN]:
             return None  # not ours, or gone when its session ends
         ref = KeyRef(kind, values[Attribute.ID])
@@ -93,20 +97,33 @@ def find_labelled(session: Session, kind: KeyKind, label: str) -> KeyRef:
 
 def find_by_label(session: Session, kind: KeyKind, label: str) -> list[KeyRef]:
     """Return the keys of `kind` with this CKA_LABEL."""
-    found = _search(session, templates.by_label(kind, label))
-    return [KeyRef(kind, each[Attribute.ID]) for each in found]
+    found = (read(each, Attribute.ID) for each in _search(session, templates.by_label(kind, label)))
+    return [KeyRef(kind, values[Attribute.ID]) for values in found if values is not None]
+
+
+def read(found: Any, *attributes: Attribute) -> dict[Attribute, Any] | None:
+    """Return attributes of an object that a search found; None if it is gone since."""
+    try:
+        return dict(found.get_attributes(attributes))
+    except ObjectHandleInvalid:
+        return None
 
 
 def _search(session: Session, template: templates.Template) -> list[Any]:
     """Search to the end, here and now: an open search holds the lock of its session.
 
     A failed one holds it as well, until it is collected; so the traceback, which keeps it, is dropped.
+
+    Other processes create and destroy keys meanwhile. An object that goes between being found and being looked at
+    ends the batch it came in, so a batch is one object, and what is gone was not found.
     """
     found = []
     try:
-        for each in session.get_objects(template):
-            found.append(each)  # on a large token this takes long, and every few objects are a call
-            beat()
+        with SearchIter(session, template, 1) as search:
+            for batch in search:
+                with suppress(ObjectHandleInvalid):
+                    found.extend(batch)
+                beat()  # on a large token this takes long, and every object is a call
     except PKCS11Error as exc:
         raise exc.with_traceback(None) from None
     return found
