@@ -153,7 +153,8 @@ def _forget(
     owners: Sequence[_Owner],
     refused: str | None,
 ) -> None:
-    loose_keys.forget_key(connection, uri)
+    if not loose_keys.forget_key(connection, uri):
+        return  # another worker swept the key as well, and has told of it
     event = make_event(
         EventType.BINDING_BROKEN if refused else EventType.KEY_DESTROYED,
         "alarm" if refused else "destroyed",

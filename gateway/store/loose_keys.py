@@ -57,9 +57,9 @@ def doomed_keys(connection: Connection, most: int) -> list[tuple[str, str]]:
     return [(row.uri, row.keyset_id) for row in rows]
 
 
-def forget_key(connection: Connection, uri: str) -> None:
-    """Drop the note: the object is destroyed."""
-    connection.execute(sa.delete(loose_keys).where(loose_keys.c.uri == uri))
+def forget_key(connection: Connection, uri: str) -> bool:
+    """Drop the note: the object is destroyed. False if another worker was faster."""
+    return connection.execute(sa.delete(loose_keys).where(loose_keys.c.uri == uri)).rowcount == 1
 
 
 def known_uris(connection: Connection) -> set[str]:
