@@ -1,7 +1,8 @@
 """How soon may a lost device be tried again, and how often may the module be initialised?
 
-Soon at first, because most losses are short; then less and less often, never in step with other processes, and
-never more than a few initialisations a minute, however often the device comes and goes.
+Soon at first, because most losses are short; then less and less often, and never in step with other processes.
+However often the device comes and goes, the module is initialised only a few times in a row, and then at even
+intervals: a device that is back must not wait for the minute to be over.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class Pace:
     """Times in seconds."""
 
     first: float = 0.25  # before the second attempt; the first is made at once
-    longest: float = 15.0
-    most_initialisations: int = 10  # within any period
+    longest: float = 5.0
+    most_initialisations: int = 10  # within a period; after that many, one each tenth of it
     period: float = 60.0
 
     def delay(self, failures: int) -> float:
@@ -29,6 +30,7 @@ class Pace:
 
     def wait(self, initialisations: Sequence[float], now: float) -> float:
         """Return how long the module must not be initialised again, given when it was; 0 if it may be."""
-        if len(initialisations) < self.most_initialisations:
+        lately = [moment for moment in initialisations if moment > now - self.period]
+        if len(lately) < self.most_initialisations:
             return 0.0
-        return max(0.0, initialisations[-self.most_initialisations] + self.period - now)
+        return max(0.0, lately[-1] + self.period / self.most_initialisations - now)

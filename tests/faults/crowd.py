@@ -22,7 +22,6 @@ from tests.gateways import Gateway
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 300
-_PAUSE_SECONDS = 0.4
 _OUTAGE = 503
 
 
@@ -43,6 +42,8 @@ class Notes:
 
 class Crowd:
     """A bank with its users and their phones at one gateway."""
+
+    pause_seconds = 0.4  # before the next try
 
     def __init__(self, gateway: Gateway, api_key: str, users: int) -> None:
         self.gateway, self.api_key = gateway, api_key
@@ -120,7 +121,7 @@ class Crowd:
             found = self._try(ask)
             if found is not None:
                 return found
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(self.pause_seconds)
         raise GaveUp(str(self.notes.failures))
 
     def _try(self, ask: Callable[[], T]) -> T | None:

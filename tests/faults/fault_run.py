@@ -65,11 +65,11 @@ def run(gateway: Gateway, confirmations: int, *, pause: tuple[float, float], see
         with Processes(gateway, seed) as processes:
             crowd = Crowd(gateway, shown["api_key"], _USERS)
             _under_fire(processes, crowd, confirmations, pause, seed, report)
-            _await_callbacks(crowd, receiver, report)
+            await_callbacks(crowd, receiver, report)
             crowd.close()
-        _count(processes, crowd, receiver, report)
+        count(processes, crowd, receiver, report)
         report.figures["errors in the log"] = _errors(gateway)
-        asyncio.run(_audit(gateway, crowd, report))
+        asyncio.run(audit_all(gateway, crowd, report))
     return report
 
 
@@ -102,7 +102,8 @@ def _under_fire(
     report.seconds = time.monotonic() - begin
 
 
-def _await_callbacks(crowd: Crowd, receiver: CallbackReceiver, report: Report) -> None:
+def await_callbacks(crowd: Crowd, receiver: CallbackReceiver, report: Report) -> None:
+    """Wait until a callback about every confirmation arrived; for minutes, if need be."""
     begin = time.monotonic()
     while time.monotonic() < begin + _DELIVERY_SECONDS:
         arrived = {callback.transaction for callback in receiver.received}
@@ -112,7 +113,8 @@ def _await_callbacks(crowd: Crowd, receiver: CallbackReceiver, report: Report) -
     report.figures["seconds until the last callback"] = round(time.monotonic() - begin)
 
 
-def _count(processes: Processes, crowd: Crowd, receiver: CallbackReceiver, report: Report) -> None:
+def count(processes: Processes, crowd: Crowd, receiver: CallbackReceiver, report: Report) -> None:
+    """Put into the report what was counted, and what is wrong in it."""
     notes = crowd.notes
     report.confirmations = len(notes.settled)
     report.kills, report.starts = dict(processes.kills), dict(processes.starts)
@@ -136,7 +138,8 @@ def _errors(gateway: Gateway) -> dict[str, int]:
     return dict(Counter(line.partition('"timestamp"')[0][:300] for line in told))
 
 
-async def _audit(gateway: Gateway, crowd: Crowd, report: Report) -> None:
+async def audit_all(gateway: Gateway, crowd: Crowd, report: Report) -> None:
+    """Put into the report what is wrong in database and token."""
     with assembly.open_context(_settings(gateway), audit.Later()) as ctx:
         report.faults += audit.check_answers(ctx, crowd.notes)
         report.faults += audit.check_transactions(ctx)

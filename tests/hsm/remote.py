@@ -60,7 +60,11 @@ class Remote:
 
     def send(self, number: signal.Signals) -> int:
         """Send a signal to every process that serves a client; returns how many there were."""
-        return sum(_signal(child, number) for child in self.children())
+        return self.send_to(self.children(), number)
+
+    def send_to(self, children: list[int], number: signal.Signals) -> int:
+        """Send a signal to some of them; returns how many were still there."""
+        return sum(_signal(child, number) for child in children)
 
 
 def _signal(process: int, number: signal.Signals) -> bool:

@@ -16,13 +16,15 @@ def test_the_pace_slows_down_and_spreads():
         assert most / 2 <= min(delays[failures]) < max(delays[failures]) <= most
 
 
-def test_initialisations_are_counted_over_a_period():
+def test_after_a_few_initialisations_in_a_period_they_come_at_even_intervals():
     pace = Pace(most_initialisations=3, period=60)
     assert pace.wait([], now=100) == 0
     assert pace.wait([10, 20], now=30) == 0
-    assert pace.wait([10, 20, 30], now=30) == 40
-    assert pace.wait([5, 10, 20, 30], now=30) == 40
-    assert pace.wait([10, 20, 30], now=80) == 0
+    assert pace.wait([10, 20, 30], now=30) == 20
+    assert pace.wait([10, 20, 30], now=50) == 0
+    assert pace.wait([5, 10, 20, 30], now=36) == 14
+    assert pace.wait([10, 20, 30, 50], now=69) == 1
+    assert pace.wait([10, 20, 30], now=71) == 0
 
 
 def test_an_attempt_that_breaks_off_is_one_that_failed():
