@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pkcs11 import Attribute, Session
 
@@ -27,18 +28,45 @@ from hsm.guard import Guard
 from hsm.handles import NotFound, find_by_id, find_by_label, find_labelled
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
 from hsm.limits import Limits
+from hsm.turn import Turn
 from hsm.uri import TokenUri
+
+T = TypeVar("T")
 
 USER_LABEL = "countersign-user-"
 _NAME = re.compile(r"[a-z]{1,32}")
 
 
-class Device:
+class Desk:
+    """Where keys are used: each operation in a turn of its own, or all of them in the turn that it was given."""
+
+    def __init__(self, guard: Guard | Turn) -> None:
+        self._uses = guard
+
+    def mac(self, key: KeyRef, data: bytes) -> bytes:
+        """Return HMAC-SHA-256 of `data`, 32 bytes. Compare it with hmac.compare_digest. Raises KeyMissing."""
+        return self._uses.use(lambda connection, session: mac.mac(connection, session, key, data), "mac")
+
+    def verify(self, key: KeyRef, digest: bytes, signature: bytes) -> bool:
+        """Whether `signature` (r||s, 64 bytes) over the 32-byte `digest` is of the P-256 `key`."""
+        return self._uses.use(
+            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature), "verify"
+        )
+
+    def sign(self, key: KeyRef, digest: bytes) -> bytes:
+        """Sign the 32-byte `digest` with a P-256 private key; returns r||s, 64 bytes."""
+        return self._uses.use(
+            lambda connection, session: ecdsa.sign(connection, session, key, digest), "sign"
+        )
+
+
+class Device(Desk):
     """One token, logged in, with its pool of sessions. Open it once per process."""
 
     def __init__(
         self, guard: Guard, strategy: wrapping.Strategy | None, *, private_public_keys: bool
     ) -> None:
+        super().__init__(guard)
         self._guard = guard
         self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
         self._private_public_keys = private_public_keys
@@ -132,21 +160,13 @@ class Device:
 
         return self._guard.change(create, "create")
 
-    def mac(self, key: KeyRef, data: bytes) -> bytes:
-        """Return HMAC-SHA-256 of `data`, 32 bytes. Compare it with hmac.compare_digest. Raises KeyMissing."""
-        return self._guard.use(lambda connection, session: mac.mac(connection, session, key, data), "mac")
+    def together(self, work: Callable[[Desk], T]) -> T:
+        """Run work that uses keys many times, in one turn: it waits once and keeps one session.
 
-    def verify(self, key: KeyRef, digest: bytes, signature: bytes) -> bool:
-        """Whether `signature` (r||s, 64 bytes) over the 32-byte `digest` is of the P-256 `key`."""
-        return self._guard.use(
-            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature), "verify"
-        )
-
-    def sign(self, key: KeyRef, digest: bytes) -> bytes:
-        """Sign the 32-byte `digest` with a P-256 private key; returns r||s, 64 bytes."""
-        return self._guard.use(
-            lambda connection, session: ecdsa.sign(connection, session, key, digest), "sign"
-        )
+        If an operation fails, the work as a whole is tried a second and last time, and the error raised is about
+        all of it; so it must change nothing, and whoever needs to know which operation it was asks for each alone.
+        """
+        return self._guard.use_together(lambda turn: work(Desk(turn)))
 
     def random(self, length: int) -> bytes:
         """Return `length` random bytes (1 to 4096) of the device's generator."""

@@ -27,6 +27,7 @@ from hsm.handles import NotFound
 from hsm.limits import Limits
 from hsm.module import Module
 from hsm.recovery import Recovery, TooSoon
+from hsm.turn import Turn
 from hsm.wrapping import NotUndone
 
 T = TypeVar("T")
@@ -84,6 +85,14 @@ class Guard:
     def use(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that only uses or finds keys, together with others."""
         return self._run(operation, self.module.sharing, kind)
+
+    def use_together(self, work: Callable[[Turn], T]) -> T:
+        """Run work of many uses in one turn and one session; a fault in any of them begins all of it anew."""
+
+        def run(connection: Connection, session: Session) -> T:
+            return work(Turn(connection, session, self._tally))
+
+        return self._run(run, self.module.sharing, "turn")
 
     def change(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that creates or destroys objects, alone. If it fails, it undoes what it did."""

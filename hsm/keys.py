@@ -5,13 +5,17 @@ Object handles are counters of one process and mean another key tomorrow; they n
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hsm.errors import InvalidUri
+from hsm.errors import DeviceRefused, InvalidUri
 from hsm.uri import TokenUri
 
 ID_LENGTH = 16
+CONTEXT_LENGTH = 32
+POINT_LENGTH = 65
+_WRITTEN = re.compile(r"pkcs11:id=((?:%[0-9A-F]{2}){16});type=(secret-key|public|private)")
 
 
 class KeyKind(StrEnum):
@@ -41,6 +45,8 @@ class KeyRef:
     @classmethod
     def parse(cls, uri: str) -> KeyRef:
         """Read what `uri()` wrote. Raises InvalidUri."""
+        if (written := _WRITTEN.fullmatch(uri)) is not None:
+            return cls(KeyKind(written[2]), bytes.fromhex(written[1].replace("%", "")))
         parts = TokenUri.parse(uri)
         try:
             ref = cls(KeyKind(parts.type or ""), parts.id or b"")
@@ -49,3 +55,35 @@ class KeyRef:
         if TokenUri.parse(ref.uri()) != parts:
             raise InvalidUri("The URI of a key says more than id and type.", "Restore the row.")
         return ref
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedRef:
+    """A secret key that is nowhere: the HSM derives it from its master of this version and these 32 bytes.
+
+    `context` is a hash of what makes the key the only one of its kind. It is never raw data: the two halves are
+    encrypted apart from each other, so chosen halves could be mixed. Raises DeviceRefused.
+    """
+
+    master: int
+    context: bytes
+
+    def __post_init__(self) -> None:
+        if self.master < 1 or len(self.context) != CONTEXT_LENGTH:
+            raise DeviceRefused(f"a key is derived from a version and {CONTEXT_LENGTH} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class PointRef:
+    """A P-256 public key that is not on the token: its uncompressed point, 65 bytes. Raises DeviceRefused."""
+
+    point: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.point) != POINT_LENGTH:
+            raise DeviceRefused(f"a public key is an uncompressed point of {POINT_LENGTH} bytes")
+
+
+FleetingRef = DerivedRef | PointRef
+SecretRef = KeyRef | DerivedRef
+PublicRef = KeyRef | PointRef
