@@ -5,19 +5,16 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, assembly
+from gateway.commands.applications import application
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
-from gateway.rules import policy as policies
-from gateway.scenarios import administration
-from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES
 from gateway.serving import Role, serve_all, serve_door, work
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.store import migrate as migrations
@@ -27,7 +24,6 @@ from hsm.errors import DeviceError
 command = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-application = typer.Typer(no_args_is_help=True, help="Application systems that may use the gateway.")
 command.add_typer(application, name="application")
 _out = Console()
 
@@ -131,36 +127,6 @@ def work_command() -> None:
     settings = load_settings()
     configure_logs(settings.log_level)
     asyncio.run(work(settings))
-
-
-@application.command("add")
-def application_add(
-    name: Annotated[str, typer.Argument(help="Name of the application system, for people.")],
-    callback: Annotated[str | None, typer.Option(help="Address its callbacks go to.")] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option(help=f"Further scope; off by default: {', '.join(EXTRA_SCOPES)}.")
-    ] = None,
-    policy: Annotated[Path | None, typer.Option(help="JSON file with the policy values that differ.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Add an application and show its API key and callback secret, this once."""
-    settings = load_settings()
-    values: dict[str, Any] = {} if policy is None else json.loads(policy.read_text())
-
-    async def add() -> administration.NewApplication:
-        with assembly.open_context(settings) as context:
-            return await administration.add_application(
-                context, name, callback, (*DEFAULT_SCOPES, *(scope or ())), policies.from_json(values)
-            )
-
-    new = asyncio.run(add())
-    shown = {"application": new.id, "api_key": new.api_key, "webhook_secret": new.webhook_secret}
-    if as_json:
-        print(json.dumps(shown))
-        return
-    for label, value in shown.items():
-        _out.print(f"{label}: {value}", soft_wrap=True, highlight=False)
-    _out.print("Key and secret are shown this once; keep them where the application alone can read them.")
 
 
 @command.command()

@@ -98,6 +98,9 @@ CATALOGUE: dict[str, Problem] = {
                 "Use one key for one request."),
         Problem("not_allowed_by_policy", _M.UNPROCESSABLE, "The application's policy does not allow this",
                 "`detail` says which rule."),
+        Problem("delivery_unavailable", _M.CONFLICT, "The token of this gateway cannot deliver keys",
+                "It cannot wrap what it generates, so no keyset can be issued. Users who have their keys are served. "
+                "The operator's log of the start says so; asking again does not help."),
         Problem("outage", _M.OUTAGE, "Something the gateway needs is away for now",
                 "Ask again after the seconds in `Retry-After`."),
         Problem("internal_error", _M.BUG, "The gateway made a mistake",

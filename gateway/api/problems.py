@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gateway.refusals import CATALOGUE, Meaning, Outage, Problem, Refusal
 from gateway.wire.errors import WireError
-from hsm.errors import DeviceError, DeviceUnavailable, DuplicateKey, InvalidUri, KeyMissing
+from hsm.errors import DeliveryRefused, DeviceError, DeviceUnavailable, DuplicateKey, InvalidUri, KeyMissing
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 60
@@ -69,6 +69,8 @@ def problem_reply(error: Exception, request_id: str) -> tuple[Reply, str]:
         error, KeyMissing | DuplicateKey | InvalidUri
     ):  # the row names a key that is not (alone) there
         return _document(CATALOGUE["integrity_failure"], request_id), str(error)
+    if isinstance(error, DeliveryRefused):
+        return _document(CATALOGUE["delivery_unavailable"], request_id), str(error)
     if isinstance(error, DeviceError):
         return _document(CATALOGUE["outage"], request_id, headers={"retry-after": "5"}), str(error)
     return _document(CATALOGUE["internal_error"], request_id), type(error).__name__

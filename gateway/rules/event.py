@@ -10,7 +10,9 @@ class EventType(StrEnum):
     AUTHENTICATION_FAILED = "client.authentication_failed"
     APPLICATION_REFUSED = "application.refused"
     APPLICATION_CREATED = "application.created"
+    APPLICATION_CHANGED = "application.changed"
     CREDENTIAL_CREATED = "credential.created"
+    CREDENTIAL_REVOKED = "credential.revoked"
     POLICY_CHANGED = "policy.changed"
     WEBHOOK_SECRET_SHOWN = "webhook.secret_shown"  # noqa: S105 - the name of an event
     USER_CREATED = "user.created"
@@ -42,7 +44,9 @@ CATALOGUE: dict[EventType, str] = {
     EventType.AUTHENTICATION_FAILED: "a phone's request that was not authenticated, with the reason",
     EventType.APPLICATION_REFUSED: "an application's request that was refused, with the reason",
     EventType.APPLICATION_CREATED: "an application was added",
+    EventType.APPLICATION_CHANGED: "the callback address of an application was changed",
     EventType.CREDENTIAL_CREATED: "a credential was made for an application",
+    EventType.CREDENTIAL_REVOKED: "a credential was taken back",
     EventType.POLICY_CHANGED: "an application's policy was replaced",
     EventType.WEBHOOK_SECRET_SHOWN: "a new version of the callback secret was shown",
     EventType.USER_CREATED: "a user was created",

@@ -1,82 +1,26 @@
-"""What else an application or an operator may do: policy, callback secret, events, receipt keys, applications."""
+"""What else an application may do: policy, callback secret, events, receipt keys."""
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules import policy as policies
-from gateway.rules.callback_address import parse_address
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
-from gateway.rules.policy import Policy
 from gateway.rules.transaction import Transaction
 from gateway.scenarios import bindings, proofs
-from gateway.scenarios.access import Asker, make_credential
+from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import webhook_secret
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import event_view
 from gateway.store import applications, events, receipt_keys
-from gateway.store.applications import Application, Credential
+from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire import callback
 from gateway.wire.receipt import jwk
 
 _APPENDING_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
-COMMAND_LINE = Origin(request_id="", action="command line")
-
-
-@dataclass(frozen=True, slots=True)
-class NewApplication:
-    """What is shown once when an application is added."""
-
-    id: str
-    api_key: str
-    webhook_secret: str
-
-
-async def add_application(
-    ctx: Context, name: str, callback_url: str | None, scopes: Iterable[str], policy: Policy
-) -> NewApplication:
-    """Add an application with its first credential.
-
-    Raises:
-        Refusal: the callback address cannot be used.
-        ValueError: the name is taken, or a scope does not exist.
-    """
-    if callback_url is not None:
-        parse_address(callback_url)
-    now = ctx.clock.now()
-    application = Application(
-        id=new_id("app", now),
-        name=name,
-        callback_url=callback_url,
-        webhook_version=1,
-        policy=policy,
-        policy_version=1,
-        created_at=now,
-    )
-    credential, api_key = await ctx.on_device(make_credential, ctx, application.id, tuple(scopes))
-    secret = await ctx.on_device(webhook_secret, ctx, application)
-    if not await ctx.unit(_write_application, application, credential):
-        raise ValueError(f"an application named {name!r} is there already")
-    return NewApplication(application.id, api_key, callback.format_secret(secret))
-
-
-def _write_application(connection: Connection, application: Application, credential: Credential) -> bool:
-    if not applications.insert_application(connection, application):
-        return False
-    applications.insert_credential(connection, credential)
-    subject = {"application_id": application.id}
-    now = application.created_at
-    made = make_event(EventType.APPLICATION_CREATED, "created", now, COMMAND_LINE, **subject)
-    detail = {"credential": credential.id, "scopes": list(credential.scopes)}
-    given = make_event(EventType.CREDENTIAL_CREATED, "created", now, COMMAND_LINE, detail=detail, **subject)
-    record(connection, [made, given])
-    return True
 
 
 def policy_view(application: Application) -> dict[str, Any]:

@@ -67,6 +67,20 @@ def find_application_by_name(connection: Connection, name: str) -> Application |
     return None if row is None else _application(row)
 
 
+def list_applications(connection: Connection) -> list[Application]:
+    """Return every application in the order of their names."""
+    return [
+        _application(row) for row in connection.execute(sa.select(applications).order_by(applications.c.name))
+    ]
+
+
+def replace_callback(connection: Connection, application_id: str, callback_url: str | None) -> None:
+    """Put another callback address in force, or none."""
+    connection.execute(
+        sa.update(applications).where(applications.c.id == application_id).values(callback_url=callback_url)
+    )
+
+
 def replace_policy(connection: Connection, application_id: str, policy: Policy) -> int:
     """Put the policy in force and return its new version."""
     statement = (
@@ -105,8 +119,32 @@ def insert_credential(connection: Connection, credential: Credential) -> None:
 def find_credential(connection: Connection, credential_id: str) -> Credential | None:
     """Return the credential of this id, revoked or not, or None."""
     row = connection.execute(sa.select(credentials).where(credentials.c.id == credential_id)).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _credential(row)
+
+
+def credentials_of(connection: Connection, application_id: str) -> list[Credential]:
+    """Return the application's credentials, revoked ones too, oldest first."""
+    chosen = sa.select(credentials).where(credentials.c.application_id == application_id)
+    return [
+        _credential(row)
+        for row in connection.execute(chosen.order_by(credentials.c.created_at, credentials.c.id))
+    ]
+
+
+def revoke_credential(connection: Connection, credential_id: str, now: datetime) -> bool:
+    """End the credential; False if it had ended before.
+
+    Its digest is wiped: nobody makes it valid again by clearing the time, for the HSM alone could make the digest.
+    """
+    statement = (
+        sa.update(credentials)
+        .where(credentials.c.id == credential_id, credentials.c.revoked_at.is_(None))
+        .values(revoked_at=now, digest=b"")
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def _credential(row: Row[Any]) -> Credential:
     values: dict[str, Any] = dict(row._mapping)
     values["scopes"] = tuple(values["scopes"])
     return Credential(**values)

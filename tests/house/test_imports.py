@@ -14,11 +14,11 @@ HOMES = {
     "hypercorn": ("gateway/serving.py",),
     "pkcs11": ("hsm/",),
     "pydantic_settings": ("gateway/settings.py",),
-    "rich": ("gateway/__main__.py",),
+    "rich": ("gateway/__main__.py", "gateway/commands/"),
     "segno": ("gateway/api/application/",),
     "sqlalchemy": ("gateway/store/",),
     "starlette": ("gateway/api/", "gateway/assembly.py"),  # assembly names the type of what it puts together
-    "typer": ("gateway/__main__.py",),
+    "typer": ("gateway/__main__.py", "gateway/commands/"),
 }
 
 

@@ -19,7 +19,7 @@ from gateway.rules.keyset import Delivery, Keyset
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import Kind
 from gateway.rules.user import UserAction
-from gateway.scenarios import administration, bindings, user_lifecycle
+from gateway.scenarios import bindings, operating, user_lifecycle
 from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES, Asker
 from gateway.scenarios.authentication import ClientRequest, authenticate
 from gateway.scenarios.context import Context
@@ -226,7 +226,7 @@ def opened_bench(
     settings = Settings(client_url="https://127.0.0.1:1", database_connections=8, token_sessions=8)
     with assembly.make_context(settings, database, device, clock) as ctx:
         name = f"bank {secrets.token_hex(4)}"
-        made = run(administration.add_application(ctx, name, callback_url, SCOPES, policy or Policy()))
+        made = run(operating.add_application(ctx, name, callback_url, SCOPES, policy or Policy()))
         with database.reading() as connection:
             application = applications.find_application(connection, made.id)
         assert application is not None

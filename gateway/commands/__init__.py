@@ -1,0 +1,1 @@
+"""What an operator can ask of the gateway, a file for each group of commands."""
