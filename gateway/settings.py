@@ -4,12 +4,13 @@ Secrets are never values here: a setting names the file that holds them.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
@@ -137,22 +138,23 @@ class Settings(BaseSettings):
         return {PREFIX + name.upper(): str(getattr(self, name)) for name in type(self).model_fields}
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment.
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from an environment: the process's own, unless another is given.
 
     Raises:
         SettingsError: an unknown name with the prefix, or a value out of bounds.
     """
+    given = os.environ if environment is None else environment
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(
-        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known
-    )
+    unknown = sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsError(
             f"Unknown setting {', '.join(unknown)}. Correct or remove it; `countersign check` lists the names."
         )
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in given.items()}
     try:
-        return Settings()
+        return Settings(_build_sources=((source,), {}))
     except ValidationError as error:
         # The value itself stays out of the text: somebody may have put a secret where a path belongs.
         lines = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]

@@ -1,0 +1,25 @@
+"""Where do the settings come from, and what is refused?"""
+
+import pytest
+
+from gateway.settings import SettingsError, load_settings
+
+
+def test_settings_come_from_the_environment_that_is_given_and_from_no_other(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COUNTERSIGN_ISSUER", "the process's own")
+    assert load_settings({"countersign_workers": "3", "PATH": "/bin"}).workers == 3
+    assert load_settings({}).issuer == "Countersign"
+    assert load_settings().issuer == "the process's own"
+
+
+def test_an_unknown_setting_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COUNTERSIGN_NOBODY_KNOWS", "1")
+    assert load_settings({})
+    with pytest.raises(SettingsError, match="COUNTERSIGN_WORKRES"):
+        load_settings({"COUNTERSIGN_WORKRES": "3"})
+
+
+def test_a_value_that_cannot_be_used_is_named_but_not_shown():
+    with pytest.raises(SettingsError, match="COUNTERSIGN_WORKERS") as refusal:
+        load_settings({"COUNTERSIGN_WORKERS": "hunter2"})
+    assert "hunter2" not in str(refusal.value)
