@@ -80,8 +80,11 @@ def check_users(ctx: Context) -> list[str]:
     return faults
 
 
-async def check_token(ctx: Context) -> tuple[list[str], int]:
-    """After the sweep the token holds exactly the keys of the keysets: return what is wrong, and how many keys."""
+async def check_token(ctx: Context) -> tuple[list[str], list[str], int]:
+    """After the sweep the token holds exactly the keys of the keysets.
+
+    Returns: what is too much, what is missing, and how many keys there are.
+    """
     while await housekeeping.sweep_keys(ctx):
         pass
     on_token = set(ctx.device.user_keys())
@@ -93,7 +96,7 @@ async def check_token(ctx: Context) -> tuple[list[str], int]:
         named = [row.khmac, row.kpublic] + ([row.kauth] if row.status in OPEN else [])
         needed |= {KeyRef.parse(uri) for uri in named if uri is not None}
         owned |= {KeyRef.parse(uri) for uri in (row.khmac, row.kauth, row.kpublic) if uri is not None}
-    faults = [f"orphan on the token: {key.uri()}" for key in on_token - owned - loose]
-    faults += [f"missing on the token: {key.uri()}" for key in needed - on_token]
-    faults += [f"still loose after the sweep: {key.uri()}" for key in loose]
-    return faults, len(on_token)
+    orphans = [f"orphan on the token: {key.uri()}" for key in on_token - owned - loose]
+    orphans += [f"still loose after the sweep: {key.uri()}" for key in loose]
+    missing = [f"missing on the token: {key.uri()}" for key in needed - on_token]
+    return orphans, missing, len(on_token)

@@ -1,21 +1,20 @@
 """How does a fault run go: enrol, confirm while processes are killed, wait until all is delivered, audit, report."""
 
 import asyncio
-import os
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
 from gateway import assembly
-from gateway.settings import Settings, load_settings
+from gateway.settings import load_settings
 from tests.counterparts.callback_receiver import CallbackReceiver
 from tests.faults import audit
 from tests.faults.crowd import Crowd, GaveUp
 from tests.faults.processes import Processes
+from tests.faults.progress import Progress
 from tests.gateways import Authority, Gateway
 
 _DELIVERY_SECONDS = 400
@@ -64,13 +63,22 @@ def run(gateway: Gateway, confirmations: int, *, pause: tuple[float, float], see
         report = Report("SQLite" if not gateway.database_url else "PostgreSQL", 0)
         with Processes(gateway, seed) as processes:
             crowd = Crowd(gateway, shown["api_key"], _USERS)
-            _under_fire(processes, crowd, confirmations, pause, seed, report)
-            await_callbacks(crowd, receiver, report)
+            with Progress(lambda: _state(crowd, processes, receiver, confirmations)):
+                _under_fire(processes, crowd, confirmations, pause, seed, report)
+                await_callbacks(crowd, receiver, report)
             crowd.close()
         count(processes, crowd, receiver, report)
         report.figures["errors in the log"] = _errors(gateway)
         asyncio.run(audit_all(gateway, crowd, report))
     return report
+
+
+def _state(crowd: Crowd, processes: Processes, receiver: CallbackReceiver, confirmations: int) -> str:
+    failed = crowd.notes.failures.total()
+    return (
+        f"{len(crowd.notes.settled)} of {confirmations} confirmed, {processes.kills.total()} kills, "
+        f"{failed} failures on the way, {len(receiver.received)} callbacks"
+    )
 
 
 def _under_fire(
@@ -140,15 +148,16 @@ def _errors(gateway: Gateway) -> dict[str, int]:
 
 async def audit_all(gateway: Gateway, crowd: Crowd, report: Report) -> None:
     """Put into the report what is wrong in database and token."""
-    with assembly.open_context(_settings(gateway), audit.Later()) as ctx:
-        report.faults += audit.check_answers(ctx, crowd.notes)
-        report.faults += audit.check_transactions(ctx)
-        report.faults += audit.check_users(ctx)
-        faults, keys = await audit.check_token(ctx)
+    with assembly.open_context(load_settings(gateway.environment), audit.Later()) as ctx:
+        orphans, missing, keys = await audit.check_token(ctx)
+        found = {
+            "answers that are not kept": audit.check_answers(ctx, crowd.notes),
+            "transactions settled by half": audit.check_transactions(ctx),
+            "users in disorder": audit.check_users(ctx),
+            "orphans on the token": orphans,
+            "keys that are missing": missing,
+        }
+    for name, faults in found.items():
+        report.figures[name] = len(faults)
         report.faults += faults
-        report.figures["keys on the token"] = keys
-
-
-def _settings(gateway: Gateway) -> Settings:
-    with mock.patch.dict(os.environ, gateway.environment, clear=True):
-        return load_settings()
+    report.figures["keys on the token"] = keys
