@@ -241,3 +241,19 @@ def test_keys_are_not_issued_over_a_channel_that_does_not_fit(stage: Stage, body
     answer = stage.bank.request("POST", f"/v1/users/{user}/keysets", json=body)
     assert _refusal(stage, answer)[1] == code
     assert stage.bank.keysets(user) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/users/anna", "DELETE GET HEAD PUT"),
+        ("/v1/users/anna/keysets", "GET HEAD POST"),
+        (TRANSACTIONS, "GET HEAD POST"),
+    ],
+)
+def test_another_method_is_refused_with_every_one_that_is_allowed(
+    stage: Stage, path: str, methods: str
+) -> None:
+    answer = stage.bank.request("PATCH", path, json={})
+    assert answer.status_code == 405
+    assert sorted(answer.headers["allow"].split(", ")) == methods.split()

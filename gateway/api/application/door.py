@@ -1,6 +1,7 @@
 """The bank's door: every call authenticated, checked for its scope and its form, recorded when refused."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -30,13 +31,15 @@ from gateway.scenarios.idempotency import seal
 from gateway.scenarios.recording import Origin
 
 _LARGE = 64 * 1024
+_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def application_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
     """Return the ASGI application of the application door."""
-    routes = [
-        Route(call.path, _endpoint(ctx, peers, throttle, call), methods=[call.method]) for call in CALLS
-    ]
+    endpoints: dict[str, dict[str, _Endpoint]] = defaultdict(dict)
+    for call in CALLS:
+        endpoints[call.path][call.method] = _endpoint(ctx, peers, throttle, call)
+    routes = [Route(path, _by_method(each), methods=list(each)) for path, each in endpoints.items()]
     handlers = fallback_handlers(ctx, peers, throttle, "application")
     routes += [*_open_routes(ctx), *health_routes(ctx)]
     door = Starlette(
@@ -61,9 +64,16 @@ def _open_routes(ctx: Context) -> list[Route]:
     return [Route("/openapi.json", openapi), Route("/.well-known/jwks.json", jwks)]
 
 
-def _endpoint(
-    ctx: Context, peers: Peers, throttle: Throttle, call: Call
-) -> Callable[[Request], Awaitable[Response]]:
+def _by_method(endpoints: dict[str, _Endpoint]) -> _Endpoint:
+    """Return one endpoint for all calls of a path: of a wrong method, the answer names every right one."""
+
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
+
+
+def _endpoint(ctx: Context, peers: Peers, throttle: Throttle, call: Call) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
