@@ -17,6 +17,7 @@ from hsm import templates
 from hsm.cryptoki import CKR_OK, CKR_USER_ALREADY_LOGGED_IN, DirectCalls
 from hsm.errors import DeviceUnavailable, PinRejected, PinUnreadable
 from hsm.faults import rv_of
+from hsm.fleeting import Counts, FleetingKeys
 from hsm.handles import Handles
 from hsm.keys import ID_LENGTH, KeyRef
 from hsm.module import Module
@@ -39,10 +40,11 @@ _PIN_CODES = {
 class Connection:
     """One logged-in life of a token in one epoch of its module. The caller holds the module's lock alone."""
 
-    def __init__(self, module: Module, label: str, pin_source: str, sessions: int) -> None:
+    def __init__(self, module: Module, label: str, pin_source: str, sessions: int, counts: Counts) -> None:
         self.module = module
         self.epoch = module.epoch
         self.handles = Handles()
+        self.fleeting = FleetingKeys(counts)
         token = module.token(label)
         self.login_session = _log_in(module, token, pin_source)
         try:

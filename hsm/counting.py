@@ -9,9 +9,12 @@ import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hsm.errors import DeviceRefused, DeviceUnavailable, KeyMissing
+from hsm.fleeting import Figures, NotHeld
+
+STATES = ("well", "recovering", "away", "stopped", "hung")
 
 # Upper ends in seconds; what took longer is only in the count.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -40,8 +43,9 @@ class Snapshot:
     reinitialisations: int  # and how often by this device's recovery
     recoveries: int
     failed_attempts: int
-    state: str  # well, recovering, away, stopped, hung
+    state: str  # one of STATES
     seconds_to_next_attempt: float
+    fleeting: Figures = field(default_factory=Figures)  # keys that are not on the token
 
 
 class _Timing:
@@ -85,6 +89,8 @@ class Tally:
 def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "ok"
+    if isinstance(error, NotHeld):
+        return "again"
     if isinstance(error, DeviceUnavailable):
         return "unavailable"
     if isinstance(error, DeviceRefused):

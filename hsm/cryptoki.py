@@ -5,13 +5,14 @@ then releases the GIL in every call; SoftHSM answers by switching its mutexes of
 same shared library (dlopen hands out one state per process) we finalise it and initialise it again with OS
 locking. C_Login is here as well: `Token.open(user_pin=...)` leaks a session for each refused PIN, keeps the
 PIN in an immutable text, and makes `Session.close()` log the whole process out. And C_SignInit with C_Sign:
-python-pkcs11 asks C_Sign for the length first, a round trip more with every HSM that is asked for it.
+python-pkcs11 asks C_Sign for the length first, a round trip more with every HSM that is asked for it. For the
+same reason session objects that come and go are made here: python-pkcs11 reads ten attributes of each.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hsm.faults import error_of
 
@@ -22,6 +23,7 @@ _CKF_OS_LOCKING_OK = 0x2
 _CKU_USER = 0x1
 # Positions in CK_FUNCTION_LIST (PKCS#11 2.40).
 _C_INITIALIZE, _C_FINALIZE, _C_LOGIN, _C_SIGN_INIT, _C_SIGN = 0, 1, 18, 42, 43
+_C_CREATE_OBJECT, _C_DESTROY_OBJECT, _C_DERIVE_KEY = 20, 22, 62
 _LONGEST_OUTPUT = 64  # bytes of what is signed here: HMAC-SHA-256 or ECDSA over P-256
 
 
@@ -48,6 +50,16 @@ class _Mechanism(ctypes.Structure):
     )
 
 
+class _Attribute(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_ulong), ("value", ctypes.c_void_p), ("length", ctypes.c_ulong))
+
+
+class _Text(ctypes.Structure):
+    """CK_KEY_DERIVATION_STRING_DATA."""
+
+    _fields_ = (("data", ctypes.c_void_p), ("length", ctypes.c_ulong))
+
+
 class DirectCalls:
     """The function list of one loaded module, as C sees it. Every call lets other threads run meanwhile."""
 
@@ -56,6 +68,9 @@ class DirectCalls:
         self._functions = functions
         self._sign_init = self._prepared(_C_SIGN_INIT, number, pointer, number)
         self._sign = self._prepared(_C_SIGN, number, pointer, number, pointer, pointer)
+        self._create = self._prepared(_C_CREATE_OBJECT, number, pointer, number, pointer)
+        self._destroy = self._prepared(_C_DESTROY_OBJECT, number, number)
+        self._derive = self._prepared(_C_DERIVE_KEY, number, pointer, number, pointer, number, pointer)
 
     @classmethod
     def of(cls, path: str) -> DirectCalls | None:
@@ -101,9 +116,48 @@ class DirectCalls:
             raise error_of(_CKR_GENERAL_ERROR)
         return room.raw[:length]
 
+    def create(self, session_handle: int, template: Mapping[int, bytes]) -> int:
+        """C_CreateObject from packed attributes; returns the handle. Raises PKCS11Error."""
+        attributes, made = _attributes(template), ctypes.c_ulong()
+        rv = self._create(session_handle, attributes, len(attributes), ctypes.byref(made))
+        if rv != CKR_OK:
+            raise error_of(rv)
+        return made.value
+
+    def derive(
+        self, session_handle: int, base: int, mechanism: int, data: bytes, template: Mapping[int, bytes]
+    ) -> int:
+        """C_DeriveKey by a mechanism that takes a text; returns the handle of the new key. Raises PKCS11Error."""
+        text = ctypes.create_string_buffer(data, len(data))
+        parameter = _Text(ctypes.addressof(text), len(data))
+        what = _Mechanism(mechanism, ctypes.addressof(parameter), ctypes.sizeof(parameter))
+        attributes, made = _attributes(template), ctypes.c_ulong()
+        rv = self._derive(
+            session_handle, ctypes.byref(what), base, attributes, len(attributes), ctypes.byref(made)
+        )
+        if rv != CKR_OK:
+            raise error_of(rv)
+        return made.value
+
+    def destroy(self, session_handle: int, handle: int) -> None:
+        """C_DestroyObject. Raises PKCS11Error."""
+        rv = self._destroy(session_handle, handle)
+        if rv != CKR_OK:
+            raise error_of(rv)
+
     def _prepared(self, position: int, *types: type) -> Callable[..., int]:
         address = self._functions[position] or 0
         return ctypes.CFUNCTYPE(ctypes.c_ulong, *types)(address)
+
+
+def _attributes(template: Mapping[int, bytes]) -> ctypes.Array[_Attribute]:
+    """Return an array of CK_ATTRIBUTE, which keeps the values it points to."""
+    made = (_Attribute * len(template))()
+    values = [ctypes.create_string_buffer(value, len(value)) for value in template.values()]
+    for place, kind, value in zip(made, template, values, strict=True):
+        place.type, place.value, place.length = kind, ctypes.addressof(value), len(value)
+    made._values = values  # type: ignore[attr-defined]  # noqa: SLF001  # as long as the array lives
+    return made
 
 
 def _function_list(library: ctypes.CDLL) -> ctypes._Pointer[_FunctionList]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pkcs11 import Attribute, Session
 
-from hsm import conformance, ecdsa, mac, module, selftest, templates, wrapping
+from hsm import conformance, derivation, ecdsa, fleeting, module, selftest, templates, wrapping
 from hsm.connection import Connection
 from hsm.counting import Snapshot
+from hsm.desk import Desk
 from hsm.errors import (
     DeliveryRefused,
     DeviceRefused,
@@ -26,48 +28,31 @@ from hsm.errors import (
 )
 from hsm.guard import Guard
 from hsm.handles import NotFound, find_by_id, find_by_label, find_labelled
-from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.keys import ID_LENGTH, DerivedRef, FleetingRef, KeyKind, KeyRef
 from hsm.limits import Limits
-from hsm.turn import Turn
 from hsm.uri import TokenUri
 
 T = TypeVar("T")
-
 USER_LABEL = "countersign-user-"
 _NAME = re.compile(r"[a-z]{1,32}")
-
-
-class Desk:
-    """Where keys are used: each operation in a turn of its own, or all of them in the turn that it was given."""
-
-    def __init__(self, guard: Guard | Turn) -> None:
-        self._uses = guard
-
-    def mac(self, key: KeyRef, data: bytes) -> bytes:
-        """Return HMAC-SHA-256 of `data`, 32 bytes. Compare it with hmac.compare_digest. Raises KeyMissing."""
-        return self._uses.use(lambda connection, session: mac.mac(connection, session, key, data), "mac")
-
-    def verify(self, key: KeyRef, digest: bytes, signature: bytes) -> bool:
-        """Whether `signature` (r||s, 64 bytes) over the 32-byte `digest` is of the P-256 `key`."""
-        return self._uses.use(
-            lambda connection, session: ecdsa.verify(connection, session, key, digest, signature), "verify"
-        )
-
-    def sign(self, key: KeyRef, digest: bytes) -> bytes:
-        """Sign the 32-byte `digest` with a P-256 private key; returns r||s, 64 bytes."""
-        return self._uses.use(
-            lambda connection, session: ecdsa.sign(connection, session, key, digest), "sign"
-        )
 
 
 class Device(Desk):
     """One token, logged in, with its pool of sessions. Open it once per process."""
 
     def __init__(
-        self, guard: Guard, strategy: wrapping.Strategy | None, *, private_public_keys: bool
+        self,
+        guard: Guard,
+        strategy: wrapping.Strategy | None,
+        counts: fleeting.Counts,
+        *,
+        private_public_keys: bool,
+        can_derive: bool,
     ) -> None:
         super().__init__(guard)
         self._guard = guard
+        self._counts = counts
+        self.can_derive = can_derive  # False: no key can be derived, so all of them are on the token
         self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
         self._private_public_keys = private_public_keys
 
@@ -96,18 +81,22 @@ class Device(Desk):
         limits = limits or Limits(sessions=sessions, wait_seconds=wait_seconds)
         loaded = module.load(where.module_path)
         selftest.require_mechanisms(loaded.token(label))
-        guard = Guard(loaded, lambda: Connection(loaded, label, pin_source, limits.sessions), limits, on_hung)
+        counts = fleeting.Counts(limits.most_fleeting)
+        guard = Guard(
+            loaded, lambda: Connection(loaded, label, pin_source, limits.sessions, counts), limits, on_hung
+        )
         try:
-            private, strategy = guard.change(
+            private, strategy, derives = guard.change(
                 lambda connection, session: (
                     connection.private_public_keys,
                     conformance.choose_strategy(session, direct=loaded.direct),
+                    derivation.can_derive(session, loaded.direct),
                 )
             )
         except BaseException:
             guard.close()
             raise
-        return cls(guard, strategy, private_public_keys=private)
+        return cls(guard, strategy, counts, private_public_keys=private, can_derive=derives)
 
     def close(self) -> None:
         """Close all sessions; nothing works afterwards. The module stays loaded."""
@@ -124,7 +113,7 @@ class Device(Desk):
 
     def snapshot(self) -> Snapshot:
         """Return what was counted so far and the state of this moment; cheap."""
-        return self._guard.snapshot()
+        return replace(self._guard.snapshot(), fleeting=self._counts.read())
 
     def house_key(self, name: str, version: int = 1) -> KeyRef:
         """Return the gateway's own secret key of this name. Raises HouseKeyMissing."""
@@ -148,6 +137,17 @@ class Device(Desk):
 
         return self._guard.change(create, "create")
 
+    def create_master(self, version: int = 1) -> bool:
+        """Generate the master of this version, from which keys are derived. False if it was there already."""
+
+        def create(_: Connection, session: Session) -> bool:
+            if find_by_label(session, KeyKind.SECRET, derivation.master_label(version)):
+                return False
+            derivation.generate_master(session, version)
+            return True
+
+        return self._guard.change(create, "create")
+
     def create_house_pair(self, name: str, version: int = 1) -> bool:
         """Generate the P-256 pair of this name. False if it was there already."""
         label = _house_label(name, version)
@@ -166,7 +166,10 @@ class Device(Desk):
         If an operation fails, the work as a whole is tried a second and last time, and the error raised is about
         all of it; so it must change nothing, and whoever needs to know which operation it was asks for each alone.
         """
-        return self._guard.use_together(lambda turn: work(Desk(turn)))
+        try:
+            return self._guard.use_together(lambda turn: work(Desk(turn)))
+        except fleeting.NotHeld:
+            return self._guard.change_together(lambda turn: work(Desk(turn)))
 
     def random(self, length: int) -> bytes:
         """Return `length` random bytes (1 to 4096) of the device's generator."""
@@ -188,6 +191,23 @@ class Device(Desk):
             ),
             "issue",
         )
+
+    def issue_derived(self, kek: bytes, keys: Sequence[DerivedRef]) -> list[bytes]:
+        """Return derived keys wrapped under `kek` (32 bytes), as `issue` does; nothing is stored."""
+        if self.strategy is None or not self.can_derive:
+            raise DeliveryRefused("the token cannot derive and wrap keys, so none of these can be delivered")
+        return self._guard.change(
+            lambda connection, session: derivation.issue(connection, session, kek, keys), "issue"
+        )
+
+    def forget(self, keys: Sequence[FleetingRef]) -> None:
+        """Keep session objects of these keys no longer; the next that is made destroys them."""
+
+        def forget(connection: Connection, _: Session) -> None:
+            for key in keys:
+                connection.fleeting.drop(key)
+
+        self._guard.use(forget, "forget")
 
     def import_public(self, id: bytes, point: bytes, label: str) -> KeyRef:  # noqa: A002
         """Store a P-256 public key (uncompressed point, 65 bytes) for verification. Raises DeviceRefused."""

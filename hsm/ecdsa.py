@@ -15,13 +15,13 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
 from hsm import rawkey, templates
 from hsm.errors import DeviceRefused
 from hsm.handles import find_one
-from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.keys import ID_LENGTH, POINT_LENGTH, KeyKind, KeyRef
 from hsm.usage import with_handle
 
 if TYPE_CHECKING:  # a connection tests the device with what is here
     from hsm.connection import Connection
 
-DIGEST_LENGTH, SIGNATURE_LENGTH, POINT_LENGTH = 32, 64, 65  # bytes
+DIGEST_LENGTH, SIGNATURE_LENGTH = 32, 64  # bytes
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # n of P-256, FIPS 186-4 D.1.2.3
 _UNCOMPRESSED = b"\x04"  # SEC 1, section 2.3.3
 _OCTET_STRING = bytes([0x04, POINT_LENGTH])  # DER: how CKA_EC_POINT holds a point
@@ -75,8 +75,20 @@ def create_public(
     private: bool,
 ) -> Any:
     """Create the public key object of a checked `point`."""
+    return session.create_object(public_template(id, point, label, stored=stored, private=private))
+
+
+def public_template(
+    id: bytes,  # noqa: A002
+    point: bytes,
+    label: str,
+    *,
+    stored: bool,
+    private: bool,
+) -> templates.Template:
+    """Return the whole template of a checked `point`."""
     template = templates.public_key(id, label, stored=stored, private=private)
-    return session.create_object(templates.packed(template | {Attribute.EC_POINT: _OCTET_STRING + point}))
+    return templates.packed(template | {Attribute.EC_POINT: _OCTET_STRING + point})
 
 
 def generate_pair(session: Session, label: str, *, private: bool) -> tuple[KeyRef, KeyRef]:
@@ -106,5 +118,10 @@ def public_point(session: Session, key: KeyRef) -> bytes:
 def _require(key: KeyRef, kind: KeyKind, digest: bytes) -> None:
     if key.kind is not kind:
         raise DeviceRefused(f"this needs a {kind} key")
+    check_digest(digest)
+
+
+def check_digest(digest: bytes) -> None:
+    """Raise DeviceRefused unless it is 32 bytes."""
     if len(digest) != DIGEST_LENGTH:
         raise DeviceRefused(f"a digest has {DIGEST_LENGTH} bytes")

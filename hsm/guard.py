@@ -94,6 +94,18 @@ class Guard:
 
         return self._run(run, self.module.sharing, "turn")
 
+    def change_together(self, work: Callable[[Turn], T]) -> T:
+        """Run such work alone, so that it can make the keys that are not held."""
+
+        def run(connection: Connection, session: Session) -> T:
+            return work(Turn(connection, session, self._tally, is_alone=True))
+
+        return self._run(run, self.module.lock.exclusive, "turn")
+
+    def make(self, operation: Operation[T]) -> T:
+        """Run an operation that makes a session object to use; nobody else is in the module meanwhile."""
+        return self._run(operation, self.module.lock.exclusive, "make")
+
     def change(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that creates or destroys objects, alone. If it fails, it undoes what it did."""
         return self._run(operation, self.module.lock.exclusive, kind)

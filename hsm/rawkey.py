@@ -58,6 +58,11 @@ def hmac_sha256(direct: DirectCalls | None, session: Session, handle: int, data:
     return bytes(key.sign(data, mechanism=Mechanism.SHA256_HMAC, buffer_size=_BUFFER))
 
 
+def secret(session: Session, handle: int) -> Any:
+    """An HMAC key, for python-pkcs11 to wrap."""
+    return _SigningSecret(session, handle, KeyType.GENERIC_SECRET)
+
+
 def ecdsa_sign(direct: DirectCalls | None, session: Session, handle: int, digest: bytes) -> bytes:
     """ECDSA over a 32-byte digest; r||s, 64 bytes."""
     if direct is not None:

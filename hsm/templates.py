@@ -8,6 +8,7 @@ python-pkcs11 frees uninitialised pointers when a value in the middle of a templ
 from __future__ import annotations
 
 import re
+import secrets
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -126,6 +127,36 @@ def kept_copy(id: bytes, label: str) -> Template:  # noqa: A002
 def aes_key(id: bytes, uses: Sequence[Attribute]) -> Template:  # noqa: A002
     """Template of an AES session key that only wraps or unwraps by RFC 3394."""
     return packed(_secret(KeyType.AES, id, "countersign-kek", uses, [Mechanism.AES_KEY_WRAP]) | _EPHEMERAL)
+
+
+def raw(template: Template) -> dict[int, bytes]:
+    """Return a template as C has it, for the calls that we make ourselves. Raises DeviceRefused."""
+    return {int(name): MAPPER.pack_attribute(name, value) for name, value in packed(template).items()}
+
+
+def master_key(id: bytes, label: str, *, stored: bool) -> Template:  # noqa: A002
+    """Template of an AES key from which others are derived, and that can do nothing else, not even be copied.
+
+    Not modifiable: whoever has the PIN could switch CKA_ENCRYPT on, and encrypting a context is reading its key.
+    """
+    return packed(
+        _secret(KeyType.AES, id, label, [Attribute.DERIVE], [Mechanism.AES_ECB_ENCRYPT_DATA])
+        | {
+            Attribute.TOKEN: stored,
+            Attribute.EXTRACTABLE: False,
+            Attribute.MODIFIABLE: False,
+            Attribute.COPYABLE: False,
+        }
+    )
+
+
+def derived_key(*, extractable: bool) -> Template:
+    """Template of a session key of 32 bytes that is derived and computes HMAC-SHA-256, nothing else."""
+    key_id = secrets.token_bytes(ID_LENGTH)  # says nothing, and no search for another key finds it
+    label = "countersign-derived"
+    template = hmac_key(key_id, label, stored=False, extractable=extractable, modifiable=False)
+    del template[Attribute.MODIFIABLE]  # stands last, as in a kept copy
+    return packed(template | {Attribute.VALUE_LEN: SECRET_LENGTH, Attribute.MODIFIABLE: False})
 
 
 def known_secret(id: bytes, value: bytes) -> Template:  # noqa: A002

@@ -15,6 +15,7 @@ from pkcs11 import Session
 
 from hsm.connection import Connection
 from hsm.counting import Tally
+from hsm.fleeting import NotHeld
 from hsm.watch import beat
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class Turn:
     connection: Connection
     session: Session
     tally: Tally
+    is_alone: bool = False  # with the lock: then keys can be made as well
 
     def use(self, operation: Callable[[Connection, Session], T], kind: str = "other") -> T:
         """Run an operation here and now. What the module says to it is for the guard, and ends the turn."""
@@ -35,3 +37,9 @@ class Turn:
         self.tally.note(kind, None, time.perf_counter() - began)
         beat()
         return result
+
+    def make(self, operation: Callable[[Connection, Session], T]) -> T:
+        """Run an operation that makes a key to use. Raises NotHeld if others are in the module."""
+        if not self.is_alone:
+            raise NotHeld
+        return self.use(operation, "make")

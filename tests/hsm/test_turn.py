@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hsm.device import Desk, Device
+from hsm.desk import Desk
+from hsm.device import Device
 from hsm.errors import KeyMissing
 from hsm.keys import KeyKind, KeyRef
 from tests.hsm.programs import Program
