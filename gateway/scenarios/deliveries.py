@@ -51,7 +51,7 @@ def enqueue(
         body=as_text(body),
         tries=0,
     )
-    deliveries.insert_delivery(connection, delivery, now)
+    deliveries.insert_deliveries(connection, [delivery], now)
 
 
 def webhook_secret(ctx: Context, application: Application, version: int | None = None) -> bytes:

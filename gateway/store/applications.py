@@ -1,5 +1,6 @@
 """What is remembered of applications: their names, callback addresses, policies and credentials."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,9 @@ from gateway.rules import policy as policies
 from gateway.rules.policy import Policy
 from gateway.store.database import insert_new
 from gateway.store.tables import applications, credentials
+
+_BY_IDS = sa.select(applications).where(applications.c.id.in_(sa.bindparam("ids", expanding=True)))
+_CREDENTIAL = sa.select(credentials).where(credentials.c.id == sa.bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,13 @@ def insert_application(connection: Connection, application: Application) -> bool
 
 def find_application(connection: Connection, application_id: str) -> Application | None:
     """Return the application of this id, or None."""
-    row = connection.execute(sa.select(applications).where(applications.c.id == application_id)).one_or_none()
-    return None if row is None else _application(row)
+    return find_applications(connection, [application_id]).get(application_id)
+
+
+def find_applications(connection: Connection, application_ids: Collection[str]) -> dict[str, Application]:
+    """Return the applications of these ids that there are, by id."""
+    found = [_application(row) for row in connection.execute(_BY_IDS, {"ids": list(application_ids)})]
+    return {application.id: application for application in found}
 
 
 def find_application_by_name(connection: Connection, name: str) -> Application | None:
@@ -118,7 +127,7 @@ def insert_credential(connection: Connection, credential: Credential) -> None:
 
 def find_credential(connection: Connection, credential_id: str) -> Credential | None:
     """Return the credential of this id, revoked or not, or None."""
-    row = connection.execute(sa.select(credentials).where(credentials.c.id == credential_id)).one_or_none()
+    row = connection.execute(_CREDENTIAL, {"id": credential_id}).one_or_none()
     return None if row is None else _credential(row)
 
 

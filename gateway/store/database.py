@@ -7,8 +7,9 @@ Locks are taken in this order, by locking or by changing a row: user, transactio
 it wait for each other and never in a circle. Where one is chosen to yield all the same, ``Collision`` says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,7 +34,7 @@ _AWAY = (
 )
 _YIELDED = ("40P01", "40001")  # deadlock, and what PostgreSQL could not put in an order
 
-__all__ = ["Collision", "Connection", "Database", "insert_new"]
+__all__ = ["Collision", "Connection", "Database", "insert_new", "insert_where_new"]
 
 
 class Collision(Outage):
@@ -118,10 +119,21 @@ class Database:
 
 def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
     """Insert a row unless its key is taken; say whether it was inserted. Never fails the unit."""
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    # The row is asked back, because drivers do not agree on the count of rows of an insert.
-    statement = build(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
-    return connection.execute(statement).first() is not None
+    return bool(insert_where_new(connection, table, [values]))
+
+
+def insert_where_new(
+    connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]
+) -> Sequence[Any]:
+    """Insert the rows whose keys are not taken; return the keys of those. Never fails the unit."""
+    return connection.execute(_insertion(table, connection.dialect.name), rows).all()
+
+
+@cache
+def _insertion(table: sa.Table, dialect: str) -> sa.Executable:
+    build = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    # The keys are asked back, because drivers do not agree on the count of rows of an insert.
+    return build(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -1,6 +1,6 @@
 """What is remembered of callbacks: the outbox, who is working on which, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.delivery import DeliveryStatus
+from gateway.store.rows import row_of
 from gateway.store.tables import applications, deliveries, transactions
+
+_NUMBER = (
+    sa.update(transactions)
+    .where(transactions.c.id == sa.bindparam("of_id"))
+    .values(callbacks=transactions.c.callbacks + 1)
+    .returning(transactions.c.callbacks)
+)
+_INSERT = sa.insert(deliveries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,34 +35,26 @@ class Delivery:
     tries: int
 
 
+_row_of_delivery = row_of(Delivery)
+
+
 def next_sequence(connection: Connection, transaction_id: str) -> int:
     """Return the next number in the order of one transaction's callbacks, from 1."""
-    statement = (
-        sa.update(transactions)
-        .where(transactions.c.id == transaction_id)
-        .values(callbacks=transactions.c.callbacks + 1)
-        .returning(transactions.c.callbacks)
-    )
-    return int(connection.execute(statement).scalar_one())
+    return int(connection.execute(_NUMBER, {"of_id": transaction_id}).scalar_one())
 
 
-def insert_delivery(connection: Connection, delivery: Delivery, now: datetime) -> None:
-    """Put a callback into the outbox, due at once."""
-    connection.execute(
-        sa.insert(deliveries).values(
-            id=delivery.id,
-            application_id=delivery.application_id,
-            transaction_id=delivery.transaction_id,
-            sequence=delivery.sequence,
-            type=delivery.type,
-            url=delivery.url,
-            body=delivery.body,
-            status=DeliveryStatus.PENDING,
-            tries=0,
-            next_at=now,
-            created_at=now,
-        )
-    )
+def insert_deliveries(connection: Connection, made: Sequence[Delivery], now: datetime) -> None:
+    """Put callbacks into the outbox, due at once."""
+    due = {"status": DeliveryStatus.PENDING, "next_at": now, "created_at": now}
+    if made:
+        connection.execute(_INSERT, [{**_row_of_delivery(delivery), **due} for delivery in made])
+
+
+def outbox(connection: Connection) -> tuple[int, datetime | None]:
+    """Return how many callbacks are not ended, and since when the oldest of them is there."""
+    asked = sa.select(sa.func.count(), sa.func.min(deliveries.c.created_at))
+    row = connection.execute(asked.where(deliveries.c.status == DeliveryStatus.PENDING)).one()
+    return int(row[0]), row[1]
 
 
 def due_applications(connection: Connection, now: datetime) -> list[str]:

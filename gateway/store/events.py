@@ -7,13 +7,14 @@ trigger takes it, see the migration), and pages end before the least of these.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.store.rows import row_of
 from gateway.store.tables import events
 
 EVERY = 2**63 - 1
@@ -48,10 +49,14 @@ class Event:
     created_at: datetime
 
 
+_row_of_event = row_of(Event)
+_APPEND = sa.insert(events)
+
+
 def append_events(connection: Connection, lines: Sequence[Event]) -> None:
     """Append the lines in their order."""
     if lines:
-        connection.execute(sa.insert(events), [asdict(line) for line in lines])
+        connection.execute(_APPEND, [_row_of_event(line) for line in lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """What was seen before: request authentication codes that were used, and idempotency keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.store.database import insert_new
+from gateway.store.database import insert_new, insert_where_new
 from gateway.store.tables import idempotency, replays
 
 
@@ -21,6 +22,20 @@ class Remembered:
 def use_authcode(connection: Connection, keyset_id: str, authcode: bytes, expires_at: datetime) -> bool:
     """Mark the code as used; False when it was used before, by whichever process."""
     return insert_new(connection, replays, keyset_id=keyset_id, authcode=authcode, expires_at=expires_at)
+
+
+def use_authcodes(
+    connection: Connection, used: Sequence[tuple[str, bytes]], expires_at: datetime
+) -> set[tuple[str, bytes]]:
+    """Mark codes, each given with its keyset, as used; return those that were not used before.
+
+    They are marked in one order, so that two units that have some in common do not wait for each other in a circle.
+    """
+    rows = [
+        {"keyset_id": keyset_id, "authcode": authcode, "expires_at": expires_at}
+        for keyset_id, authcode in sorted(used)
+    ]
+    return {(keyset_id, bytes(code)) for keyset_id, code in insert_where_new(connection, replays, rows)}
 
 
 def remember_request(

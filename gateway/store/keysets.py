@@ -1,17 +1,30 @@
 """What is remembered of keysets and devices: handles, states, and what the HSM vouched for."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
-from gateway.store.tables import devices, keysets
+from gateway.rules.user import User
+from gateway.store.tables import devices, keysets, users
+from gateway.store.users import user_of
 
-W = TypeVar("W", bound=StrEnum)
+_COLUMNS = tuple(column.name for column in keysets.c)
+_BY_ID = sa.select(keysets).where(keysets.c.id == sa.bindparam("id"))
+_WITH_USERS = (
+    sa.select(keysets, users)
+    .join(
+        users,
+        sa.and_(users.c.application_id == keysets.c.application_id, users.c.user_id == keysets.c.user_id),
+    )
+    .where(keysets.c.id.in_(sa.bindparam("ids", expanding=True)))
+)
+_STATUSES = {str(word): word for word in KeysetStatus}
+_DELIVERIES = {str(word): word for word in Delivery}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +47,16 @@ def insert_keyset(connection: Connection, keyset: Keyset) -> None:
 
 def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
     """Return the keyset of this id, whatever its state, or None."""
-    row = connection.execute(sa.select(keysets).where(keysets.c.id == keyset_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"id": keyset_id}).one_or_none()
     return None if row is None else _keyset(row)
+
+
+def find_with_users(connection: Connection, keyset_ids: Sequence[str]) -> dict[str, tuple[Keyset, User]]:
+    """Return the keysets of these ids that there are, by id, each with its user as of the same moment."""
+    rows = connection.execute(_WITH_USERS, {"ids": keyset_ids})
+    split = len(_COLUMNS)
+    pairs = [(_keyset(row[:split]), user_of(row[split:])) for row in rows]
+    return {keyset.id: (keyset, user) for keyset, user in pairs}
 
 
 def keysets_of(connection: Connection, application_id: str, user_id: str) -> list[Keyset]:
@@ -125,13 +146,9 @@ def change_push(connection: Connection, device_id: str, provider: str | None, id
     )
 
 
-def _keyset(row: Row[Any]) -> Keyset:
-    values = dict(row._mapping)
+def _keyset(row: Row[Any] | tuple[Any, ...]) -> Keyset:
+    values = dict(zip(_COLUMNS, row, strict=True))
     # Unknown words are no error here: whoever uses the row asks the HSM whether it vouches for it.
-    values["status"] = _known(KeysetStatus, values["status"], KeysetStatus.UNREADABLE)
-    values["delivery"] = _known(Delivery, values["delivery"], Delivery.UNREADABLE)
+    values["status"] = _STATUSES.get(values["status"], KeysetStatus.UNREADABLE)
+    values["delivery"] = _DELIVERIES.get(values["delivery"], Delivery.UNREADABLE)
     return Keyset(**values)
-
-
-def _known(words: type[W], value: str, otherwise: W) -> W:
-    return next((word for word in words if word == value), otherwise)

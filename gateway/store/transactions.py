@@ -1,7 +1,7 @@
 """What is remembered of transactions: the record, the content while it waits, and each attempt to answer it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +10,35 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
+from gateway.store.rows import row_of
 from gateway.store.tables import attempts, contents, transactions
 
 PART_BYTES = 256 * 1024
+_COLUMNS = tuple(column.name for column in transactions.c)
+_BY_ID = sa.select(transactions).where(
+    transactions.c.id == sa.bindparam("id"), transactions.c.application_id == sa.bindparam("application_id")
+)
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_BY_IDS = sa.select(transactions).where(transactions.c.id.in_(_IDS))
+_SETTLED: dict[str, Any] = {
+    "status": sa.bindparam("to_status"),
+    "reason": sa.bindparam("to_reason"),
+    "settled_at": sa.bindparam("now"),
+}
+_PENDING = transactions.c.status == TransactionStatus.PENDING
+_SETTLE = (
+    sa.update(transactions).where(transactions.c.id == sa.bindparam("of_id"), _PENDING).values(**_SETTLED)
+)
+_IN_TIME = transactions.c.expires_at > sa.bindparam("now")
+_SETTLE_IN_TIME = _SETTLE.where(_IN_TIME)
+_SETTLE_MANY = (
+    sa.update(transactions)
+    .where(transactions.c.id.in_(_IDS), _PENDING, _IN_TIME)
+    .values(**_SETTLED, callbacks=transactions.c.callbacks + sa.bindparam("told"))
+    .returning(transactions.c.id, transactions.c.callbacks)
+)
+_CLEAR = sa.delete(contents).where(contents.c.transaction_id.in_(_IDS))
+_KEEP = sa.insert(attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +60,13 @@ class Attempt:
     created_at: datetime
 
 
+_row_of_transaction = row_of(Transaction)
+_row_of_attempt = row_of(Attempt)
+
+
 def insert_transaction(connection: Connection, transaction: Transaction, content: bytes) -> None:
     """Add a transaction with its content, cut into parts so that a phone's part is read without the rest."""
-    connection.execute(sa.insert(transactions).values(**asdict(transaction)))
+    connection.execute(sa.insert(transactions), _row_of_transaction(transaction))
     for part, start in enumerate(range(0, len(content), PART_BYTES)):
         connection.execute(
             sa.insert(contents).values(
@@ -47,12 +77,14 @@ def insert_transaction(connection: Connection, transaction: Transaction, content
 
 def find_transaction(connection: Connection, application_id: str, transaction_id: str) -> Transaction | None:
     """Return the application's transaction, or None."""
-    row = connection.execute(
-        sa.select(transactions).where(
-            transactions.c.id == transaction_id, transactions.c.application_id == application_id
-        )
-    ).one_or_none()
+    row = connection.execute(_BY_ID, {"id": transaction_id, "application_id": application_id}).one_or_none()
     return None if row is None else _transaction(row)
+
+
+def find_transactions(connection: Connection, transaction_ids: Sequence[str]) -> dict[str, Transaction]:
+    """Return the transactions of these ids that there are, of whichever application, by id."""
+    found = [_transaction(row) for row in connection.execute(_BY_IDS, {"ids": transaction_ids})]
+    return {transaction.id: transaction for transaction in found}
 
 
 def list_transactions(
@@ -136,17 +168,34 @@ def settle_transaction(
         now: the moment of the decision.
         before_expiry: True where only a transaction whose time is not over may be settled.
     """
-    statement = (
-        sa.update(transactions)
-        .where(transactions.c.id == transaction_id, transactions.c.status == TransactionStatus.PENDING)
-        .values(status=status, reason=reason, settled_at=now)
-    )
-    if before_expiry:
-        statement = statement.where(transactions.c.expires_at > now)
-    if connection.execute(statement).rowcount != 1:
+    values = {"of_id": transaction_id, "to_status": status, "to_reason": reason, "now": now}
+    if connection.execute(_SETTLE_IN_TIME if before_expiry else _SETTLE, values).rowcount != 1:
         return False
-    connection.execute(sa.delete(contents).where(contents.c.transaction_id == transaction_id))
+    connection.execute(_CLEAR, {"ids": [transaction_id]})
     return True
+
+
+def settle_transactions(
+    connection: Connection,
+    transaction_ids: Sequence[str],
+    status: TransactionStatus,
+    now: datetime,
+    *,
+    told: bool,
+) -> dict[str, int]:
+    """Do the same for many that are answered in time; return the number of callbacks of each that was won, by id.
+
+    Args:
+        connection: an open unit.
+        transaction_ids: which ones.
+        status: the final state.
+        now: the moment of the decision.
+        told: whether a callback follows, which is counted with it.
+    """
+    values = {"ids": transaction_ids, "to_status": status, "to_reason": None, "now": now, "told": int(told)}
+    won = {row[0]: int(row[1]) for row in connection.execute(_SETTLE_MANY, values)}
+    connection.execute(_CLEAR, {"ids": list(won)})
+    return won
 
 
 def count_failure(connection: Connection, transaction_id: str) -> int:
@@ -178,9 +227,13 @@ def read_content(connection: Connection, transaction_id: str, offset: int, lengt
 
 def insert_attempt(connection: Connection, attempt: Attempt) -> None:
     """Add an attempt."""
-    values = asdict(attempt)
-    values["verified"] = list(attempt.verified)
-    connection.execute(sa.insert(attempts).values(**values))
+    insert_attempts(connection, [attempt])
+
+
+def insert_attempts(connection: Connection, made: Sequence[Attempt]) -> None:
+    """Add attempts."""
+    rows = [{**_row_of_attempt(attempt), "verified": list(attempt.verified)} for attempt in made]
+    connection.execute(_KEEP, rows)
 
 
 def count_not_accepted(connection: Connection, transaction_id: str) -> int:
@@ -206,7 +259,7 @@ def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:
 
 
 def _transaction(row: Row[Any]) -> Transaction:
-    values = dict(row._mapping)
+    values = dict(zip(_COLUMNS, row, strict=True))
     values.pop("callbacks")
     values["kind"] = Kind(values["kind"])
     values["status"] = TransactionStatus(values["status"])

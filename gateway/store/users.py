@@ -1,5 +1,6 @@
 """What is remembered of users: their state and their consecutive failures."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,6 +9,21 @@ from sqlalchemy.engine import Connection, Row
 from gateway.rules.user import User, UserStatus
 from gateway.store.database import insert_new
 from gateway.store.tables import users
+
+_COLUMNS = tuple(column.name for column in users.c)
+_STATUSES = {str(word): word for word in UserStatus}
+_THIS = sa.and_(
+    users.c.application_id == sa.bindparam("of_application"), users.c.user_id == sa.bindparam("of_user")
+)
+_BY_ID = sa.select(users).where(_THIS)
+# Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
+_LOCK = _BY_ID.with_for_update(key_share=True)
+_LOCK_FREE = (
+    sa.select(users)
+    .where(sa.tuple_(users.c.application_id, users.c.user_id).in_(sa.bindparam("ids", expanding=True)))
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_CLEAR = sa.update(users).where(_THIS, users.c.failures > 0).values(failures=0)
 
 
 def insert_user(connection: Connection, user: User) -> bool:
@@ -27,8 +43,8 @@ def insert_user(connection: Connection, user: User) -> bool:
 
 def find_user(connection: Connection, application_id: str, user_id: str) -> User | None:
     """Return the user, or None."""
-    row = connection.execute(_select(application_id, user_id)).one_or_none()
-    return None if row is None else _user(row)
+    row = connection.execute(_BY_ID, _named(application_id, user_id)).one_or_none()
+    return None if row is None else user_of(row)
 
 
 def failing_users(connection: Connection, most: int) -> list[User]:
@@ -39,17 +55,19 @@ def failing_users(connection: Connection, most: int) -> list[User]:
         .order_by(users.c.failures.desc())
         .limit(most)
     )
-    return [_user(row) for row in rows]
+    return [user_of(row) for row in rows]
 
 
 def lock_user(connection: Connection, application_id: str, user_id: str) -> User | None:
-    """Return the user and keep others from changing it until the unit ends (SQLite has one writer anyway).
+    """Return the user and keep others from changing it until the unit ends (SQLite has one writer anyway)."""
+    row = connection.execute(_LOCK, _named(application_id, user_id)).one_or_none()
+    return None if row is None else user_of(row)
 
-    Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
-    """
-    statement = _select(application_id, user_id).with_for_update(key_share=True)
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else _user(row)
+
+def lock_free_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], User]:
+    """Lock those users of these (application, user) that nobody holds at the moment, and return them by id."""
+    found = [user_of(row) for row in connection.execute(_LOCK_FREE, {"ids": list(ids)})]
+    return {(user.application_id, user.user_id): user for user in found}
 
 
 def change_user(connection: Connection, seen: User, *, status: UserStatus, reason: str | None) -> bool:
@@ -85,21 +103,20 @@ def count_failure(connection: Connection, application_id: str, user_id: str) -> 
 
 def clear_failures(connection: Connection, application_id: str, user_id: str) -> None:
     """Start counting from zero: an answer was right."""
-    connection.execute(
-        sa.update(users).where(_is(application_id, user_id), users.c.failures > 0).values(failures=0)
-    )
+    connection.execute(_CLEAR, _named(application_id, user_id))
 
 
 def _is(application_id: str, user_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(users.c.application_id == application_id, users.c.user_id == user_id)
 
 
-def _select(application_id: str, user_id: str) -> sa.Select[Any]:
-    return sa.select(users).where(_is(application_id, user_id))
+def _named(application_id: str, user_id: str) -> dict[str, str]:
+    return {"of_application": application_id, "of_user": user_id}
 
 
-def _user(row: Row[Any]) -> User:
-    values = dict(row._mapping)
+def user_of(row: Row[Any] | tuple[Any, ...]) -> User:
+    """Return the user of a whole row."""
+    values = dict(zip(_COLUMNS, row, strict=True))
     # A state that does not exist gives no rights, and does not fit what the HSM vouched for in the user's keysets.
-    status = next((known for known in UserStatus if known == values["status"]), UserStatus.DELETED)
-    return User(**{**values, "status": status})
+    values["status"] = _STATUSES.get(values["status"], UserStatus.DELETED)
+    return User(**values)

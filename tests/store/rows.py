@@ -98,7 +98,7 @@ def insert_delivery(
         body="{}",
         tries=0,
     )
-    deliveries.insert_delivery(connection, delivery, NOW)
+    deliveries.insert_deliveries(connection, [delivery], NOW)
 
 
 def event(name: str) -> Event:
