@@ -17,6 +17,7 @@ from gateway.api.client.door import client_door
 from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
+from gateway.scenarios.canary import Canary
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR, RECEIPT_VERSION, Context, HouseKeys
 from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.waiting import Waiters
@@ -153,11 +154,13 @@ def make_context(settings: Settings, database: Database, device: Device, clock: 
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
     try:
+        keys = find_house_keys(device)
         yield Context(
             clock=clock,
             database=database,
             device=device,
-            keys=find_house_keys(device),
+            keys=keys,
+            canary=Canary(device, clock, secret=keys.decoy, private=keys.receipt, public=keys.receipt_public),
             waiters=Waiters(),
             store_threads=store_threads,
             device_threads=device_threads,

@@ -21,6 +21,8 @@ from hypercorn.run import run as hypercorn_run
 from gateway.assembly import make_doors, make_post, open_context
 from gateway.hung import end_process
 from gateway.logs import configure_logs
+from gateway.metrics import published
+from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.worker.loop import run_worker
@@ -103,11 +105,22 @@ def _require_loopback(bind: str) -> None:
         )
 
 
+@contextmanager
+def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
+    """Open everything this process works with, watch its token, and publish its figures."""
+    with (
+        open_context(settings, on_hung=end_process) as context,
+        context.canary.singing(settings.canary_seconds),
+        published(settings, context, role),
+    ):
+        yield context
+
+
 async def serve_all(settings: Settings) -> None:
     """Serve both doors and run the worker in this process until it is told to stop."""
     configs = {role: _config(settings, role) for role in (Role.APPLICATION, Role.CLIENT)}
     stop = _stop_event()
-    with open_context(settings, on_hung=end_process) as context:
+    with _watched_context(settings, Role.ALL) as context:
         doors, post = make_doors(settings, context), make_post(settings)
         _log.info("serving", **{f"{role}_door": config.bind[0] for role, config in configs.items()})
 
@@ -126,7 +139,7 @@ async def serve_all(settings: Settings) -> None:
 async def work(settings: Settings) -> None:
     """Run the worker alone until it is told to stop."""
     stop = _stop_event()
-    with open_context(settings, on_hung=end_process) as context:
+    with _watched_context(settings, "worker") as context:
         _log.info("working")
         await run_worker(context, make_post(settings), stop)
     _log.info("stopped")
@@ -216,7 +229,7 @@ def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
             try:
                 settings = load_settings()
                 configure_logs(settings.log_level)
-                context = parts.enter_context(open_context(settings, on_hung=end_process))
+                context = parts.enter_context(_watched_context(settings, role))
                 held["door"] = make_doors(settings, context)[role]
             except Exception as error:  # noqa: BLE001 - unsaid, the server would go on with a door that leads nowhere
                 _log.exception("cannot open the door")

@@ -77,6 +77,18 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses whose `X-Forwarded-For` is believed (the DMZ proxy)."
     )
+    metrics_bind: str = Field(
+        "",
+        pattern=r"^$|^.+:\d{1,5}$",
+        description="Address at which this process publishes its figures for Prometheus, without TLS and credentials; "
+        "empty: nowhere. Each of several `workers` takes the next port that is free.",
+    )
+    canary_seconds: float = Field(
+        10,
+        ge=1,
+        le=3600,
+        description="How often a process has its token compute something it knows the answer to.",
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes of `serve application` and `serve client`.")
     content_bytes_most: int = Field(
         16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Most bytes of a transaction's content."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer.main
 
+from gateway import measures
 from gateway.__main__ import command
 from gateway.api.application.calls import CALLS
 from gateway.api.application.openapi import document
@@ -147,12 +148,30 @@ def _leaves(node: object, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], 
     return [leaf for name, child in inner.items() for leaf in _leaves(child, (*path, name))]
 
 
+def metrics_page() -> str:
+    """Every figure that a process publishes."""
+    rows = [
+        (f"`{figure.name}`", figure.kind, ", ".join(f"`{name}`" for name in figure.labels), figure.about)
+        for figure in measures.CATALOGUE.values()
+    ]
+    return (
+        "# Metrics\n\n"
+        + NOTE
+        + "What a process publishes at `/metrics` of `COUNTERSIGN_METRICS_BIND`, in the text "
+        "format of Prometheus. All of it is counted from the start of the process. A histogram is read under its name "
+        "with `_bucket`, `_sum` and `_count`. Beside these there are the client library's `process_*`: memory, "
+        "processor time, open files. Alarms that make sense are in [a guide](../guides/monitoring.md).\n\n"
+        + _table(("name", "kind", "labels", "what it tells"), rows)
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "problems.md": problems_page,
     "events.md": events_page,
     "policy.md": policy_page,
     "states.md": states_page,
+    "metrics.md": metrics_page,
     "application-door.md": calls_page,
     "application-door.openapi.json": lambda: json.dumps(document(), indent=2, ensure_ascii=False) + "\n",
     "commands.md": commands_page,

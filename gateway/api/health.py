@@ -54,9 +54,13 @@ class _Probe:
         ctx = self._ctx
         database = await _try(ctx.store_threads, ctx.database.ping)
         device = await _try(ctx.device_threads, lambda: ctx.device.mac(ctx.keys.decoy, b"readyz"))
-        ready = database == device == "ok"
+        canary = (
+            ctx.canary.last
+        )  # of a little while ago; the device was asked just now, so only "wrong" counts
+        ready = database == device == "ok" and canary != "wrong"
         status = "ready" if ready else "not ready"
-        return {"status": status, "time": format_time(now), "database": database, "device": device}
+        parts = {"database": database, "device": device, "canary": canary}
+        return {"status": status, "time": format_time(now), **parts}
 
 
 async def _try(threads: Executor, probe: Callable[[], object]) -> str:

@@ -1,4 +1,4 @@
-"""What is logged of a request: one line, without body, query, header or key."""
+"""What is kept of a request: one line in the log, without body, query, header or key, and one more in the count."""
 
 import time
 from http import HTTPStatus
@@ -6,6 +6,7 @@ from http import HTTPStatus
 import structlog
 
 from gateway.api.problems import Reply
+from gateway.measures import count_request
 
 _log = structlog.get_logger("access")
 
@@ -15,6 +16,7 @@ class RequestLine:
 
     def __init__(self, door: str, request_id: str, method: str, route: str, address: str | None) -> None:
         self._started = time.perf_counter()
+        self._door, self._method, self._route = door, method, route
         self._fields = {
             "door": door,
             "request": request_id,
@@ -25,7 +27,9 @@ class RequestLine:
 
     def finish(self, reply: Reply, reason: str | None = None, error: Exception | None = None) -> None:
         """Write the line: a bug with its traceback (without values), an outage as a warning, the rest as info."""
-        took = round((time.perf_counter() - self._started) * 1000, 1)
+        seconds = time.perf_counter() - self._started
+        took = round(seconds * 1000, 1)
+        count_request(self._door, self._method, self._route, reply.status, seconds)
         fields = {**self._fields, "status": reply.status, "ms": took}
         if reason:
             fields["reason"] = reason

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
+from gateway.scenarios.canary import Canary
 from gateway.scenarios.waiting import Waiters
 from gateway.store.database import Collision, Connection, Database
 from hsm.device import Device
@@ -50,6 +51,7 @@ class Context:
     database: Database
     device: Device
     keys: HouseKeys
+    canary: Canary
     waiters: Waiters
     store_threads: ThreadPoolExecutor
     device_threads: ThreadPoolExecutor

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from gateway.measures import count_run
 from gateway.refusals import Outage
 from gateway.scenarios import housekeeping
 from gateway.scenarios.context import Context
@@ -61,11 +62,14 @@ async def _repeat(name: str, duty: Callable[[], Awaitable[int]], pause: float, s
         try:
             if await duty():
                 wait = 0.0  # there may be more of it
+            count_run(name, "ok")
         except (Outage, DeviceError) as error:
             _log.warning("duty waits", duty=name, why=str(error))
+            count_run(name, "outage")
             wait = _AFTER_OUTAGE_SECONDS
         except Exception:  # noqa: BLE001 - the boundary: a bug in one duty must not keep callbacks from going out
             _log.exception("duty failed", duty=name)
+            count_run(name, "failed")
             wait = _AFTER_OUTAGE_SECONDS
         try:
             await asyncio.wait_for(stop.wait(), wait)

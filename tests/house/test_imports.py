@@ -13,6 +13,7 @@ HOMES = {
     "httpx2": ("gateway/worker/",),
     "hypercorn": ("gateway/serving.py",),
     "pkcs11": ("hsm/",),
+    "prometheus_client": ("gateway/measures.py", "gateway/metrics.py"),
     "pydantic_settings": ("gateway/settings.py",),
     "rich": ("gateway/__main__.py", "gateway/commands/"),
     "segno": ("gateway/api/application/",),

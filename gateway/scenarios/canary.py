@@ -1,0 +1,76 @@
+"""Does the token still compute what it computed when this process began? Asked at an interval, in every process.
+
+A MAC must be the one of the first time, and a signature of the receipt key must verify in the token. So a token that
+answers wrongly is found before somebody is refused for it, and one that is away although nobody asks it anything.
+"""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import structlog
+
+from gateway.clock import Clock
+from hsm.device import Device
+from hsm.errors import DeviceError
+from hsm.keys import KeyRef
+
+OUTCOMES = ("ok", "away", "wrong")
+_QUESTION = b"countersign canary"
+_log = structlog.get_logger("gateway")
+
+
+class Canary:
+    """What the token was asked, and how it went."""
+
+    def __init__(
+        self, device: Device, clock: Clock, *, secret: KeyRef, private: KeyRef, public: KeyRef
+    ) -> None:
+        self._device, self._clock = device, clock
+        self._secret, self._private, self._public = secret, private, public
+        self._answer: bytes | None = None
+        self.runs: Counter[str] = Counter()
+        self.last = "not yet"
+        self.last_ok_at: datetime | None = None
+
+    def sing(self) -> str:
+        """Ask the token once; returns ``ok``, ``away`` or ``wrong``. Talks to the device."""
+        try:
+            outcome = "ok" if self._is_right() else "wrong"
+        except DeviceError:
+            outcome = "away"
+        if outcome == "wrong" and self.last != "wrong":
+            _log.critical("the token computes something else than when this process began")
+        self.runs[outcome] += 1
+        self.last = outcome
+        if outcome == "ok":
+            self.last_ok_at = self._clock.now()
+        return outcome
+
+    def _is_right(self) -> bool:
+        mac = self._device.mac(self._secret, _QUESTION)
+        self._answer = self._answer or mac
+        digest = hashlib.sha256(_QUESTION).digest()  # of no text that a receipt could have
+        signature = self._device.sign(self._private, digest)
+        return mac == self._answer and self._device.verify(self._public, digest, signature)
+
+    @contextmanager
+    def singing(self, seconds: float) -> Iterator[None]:
+        """Ask at this interval, in a thread of its own, for as long as the block lasts."""
+        over = threading.Event()
+
+        def run() -> None:
+            self.sing()
+            while not over.wait(seconds):
+                self.sing()
+
+        thread = threading.Thread(target=run, name="canary", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

@@ -1,0 +1,42 @@
+"""Does the canary notice a token that computes something else, or does not answer?"""
+
+from datetime import UTC, datetime
+
+from gateway.scenarios.canary import Canary
+from hsm.device import Device
+from tests.tokens import HOUSE_PAIR
+
+
+class Noon:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def canary(device: Device) -> Canary:
+    private, public = device.house_pair(HOUSE_PAIR)
+    return Canary(device, Noon(), secret=device.house_key("decoy"), private=private, public=public)
+
+
+def test_it_sings_as_long_as_the_token_computes_the_same(device: Device):
+    made = canary(device)
+    assert (made.last, made.last_ok_at) == ("not yet", None)
+    assert [made.sing(), made.sing()] == ["ok", "ok"]
+    assert (made.runs["ok"], made.last_ok_at) == (2, Noon().now())
+
+
+def test_a_token_that_computes_something_else_is_wrong_and_not_away(device: Device):
+    made = canary(device)
+    made.sing()
+    made._secret = device.house_key("webhook")
+    assert made.sing() == "wrong"
+    made._secret = device.house_key("decoy")
+    assert made.sing() == "ok"
+
+
+def test_a_token_that_does_not_answer_is_away(own_device: Device, own_device_uri: str):
+    other = Device.open(own_device_uri)
+    made = canary(other)
+    other.close()
+    assert made.sing() == "away"
