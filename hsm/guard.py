@@ -114,6 +114,8 @@ class Guard:
         """Stop for good; closes all sessions."""
         self.module.watch.leave(self._hung)
         self.recovery.stop("the device was closed")
+        if self.is_hung:
+            return  # a call is in the module for ever: nobody can be alone in it, and the process ends anyway
         with self.module.lock.exclusive(self.limits.wait_seconds):
             self._disconnect()
 

@@ -59,6 +59,17 @@ def test_a_gateway_whose_token_hangs_ends_with_success(gateway: Gateway) -> None
     assert "does not come back" in gateway.log_file.read_text()
 
 
+def test_a_worker_whose_token_hung_and_came_back_too_late_ends_with_success(gateway: Gateway) -> None:
+    gateway.extra["COUNTERSIGN_CANARY_SECONDS"] = "1"
+    worker = gateway.start("work", wait=False)
+    wait_until(lambda: '"working"' in gateway.log_file.read_text())
+    shim = misbehaving.Shim()
+    shim.order("C_Sign", hang=1)
+    wait_until(lambda: "does not come back" in gateway.log_file.read_text())
+    shim.obey_no_more()
+    assert worker.wait(_MOST_SECONDS) == 0
+
+
 @pytest.mark.long
 def test_a_process_of_a_door_whose_token_hangs_is_replaced(gateway: Gateway) -> None:
     door = gateway.start("serve", "application")
