@@ -18,7 +18,15 @@ from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios.canary import Canary
-from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR, RECEIPT_VERSION, Context, HouseKeys
+from gateway.scenarios.context import (
+    HOUSE_KEYS,
+    HOUSE_PAIR,
+    MASTER,
+    MASTER_VERSION,
+    RECEIPT_VERSION,
+    Context,
+    HouseKeys,
+)
 from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
@@ -58,6 +66,7 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
         most_waiting=settings.token_waiting_most,
         wait_seconds=settings.token_wait_seconds,
         call_seconds=settings.token_call_seconds,
+        most_fleeting=settings.token_derived_most,
     )
     device = Device.open(settings.token_uri, limits=limits, on_hung=on_hung)
     if device.strategy is None:
@@ -68,6 +77,8 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
 def create_house_keys(device: Device) -> list[str]:
     """Make the gateway's own keys on the token where they are missing; return the names of the new ones."""
     made = [name for name in HOUSE_KEYS if device.create_house_key(name)]
+    if device.can_derive and device.create_master(MASTER_VERSION):
+        made.append(MASTER)
     if device.create_house_pair(HOUSE_PAIR, RECEIPT_VERSION):
         made.append(HOUSE_PAIR)
     return made
@@ -139,6 +150,8 @@ def open_context(
         device = open_device(settings, on_hung)
         try:
             device.warm()
+            if device.can_derive:
+                device.house_key(MASTER, MASTER_VERSION)
             with make_context(settings, database, device, clock or SystemClock()) as context:
                 require_own_token(database, context.keys)
                 yield context

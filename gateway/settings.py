@@ -51,6 +51,13 @@ class Settings(BaseSettings):
         le=600,
         description="A single call to the token that takes longer hangs: the process ends, to be started anew.",
     )
+    token_derived_most: int = Field(
+        6000,
+        ge=1,
+        le=1_000_000,
+        description="Most keys of `derived` users that a process keeps in the token's memory: three for each user at "
+        "work. A key that is not among them is made anew when it is needed.",
+    )
     issuer: str = Field(
         "Countersign", min_length=1, max_length=64, description="Name shown to users on their phones."
     )

@@ -84,6 +84,10 @@ def policy_page() -> str:
         (f"`{name}`", f"`{str(getattr(defaults, name)).lower()}`", "true or false", about)
         for name, about in policy.SWITCHES.items()
     ]
+    rows += [
+        (f"`{name}`", f"`{getattr(defaults, name)}`", " or ".join(f"`{word}`" for word in words), about)
+        for name, (words, about) in policy.CHOICES.items()
+    ]
     return (
         "# Policy\n\n"
         + NOTE

@@ -1,7 +1,7 @@
 """What an application has decided: one frozen object of documented values."""
 
 from dataclasses import asdict, dataclass, fields
-from enum import IntFlag
+from enum import IntFlag, StrEnum
 from typing import Any
 
 from gateway.refusals import Refusal
@@ -17,9 +17,20 @@ class Flag(IntFlag):
     KPUBLIC_REQUIRED = 0x0010
 
 
+class Residency(StrEnum):
+    """Where the keys of a user are.
+
+    ``resident``: each is an object on the token. ``derived``: nothing of the user is on the token; the HSM derives
+    the secret keys from its master when they are needed, and the database keeps the public one.
+    """
+
+    RESIDENT = "resident"
+    DERIVED = "derived"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The decisions of one application; every value has a default and bounds (see ``BOUNDS``)."""
+    """The decisions of one application; every value has a default and bounds (see ``BOUNDS`` and ``CHOICES``)."""
 
     validity_days: int = 365
     bind_to_device: bool = True
@@ -41,6 +52,7 @@ class Policy:
     weak_secret: bool = False
     transaction_seconds: int = 900
     transaction_seconds_most: int = 30 * 86400
+    residency: Residency = Residency.RESIDENT
 
     @property
     def flags(self) -> Flag:
@@ -78,6 +90,14 @@ SWITCHES: dict[str, str] = {
     "weak_secret": "online delivery may use a secret that people choose, for ten minutes",
 }
 
+# name: (the words, what they decide)
+CHOICES: dict[str, tuple[type[StrEnum], str]] = {
+    "residency": (
+        Residency,
+        "where a user's keys are, from the next keyset on: on the token, or derived in the HSM when needed",
+    ),
+}
+
 
 def from_json(values: dict[str, Any]) -> Policy:
     """Make a policy of the named values, the rest by default; refuses unknown names and values out of bounds."""
@@ -90,10 +110,13 @@ def from_json(values: dict[str, Any]) -> Policy:
             least, most, _ = BOUNDS[name]
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 wrong.append((name, f"must be a whole number from {least} to {most}"))
+        if name in CHOICES and value not in list(CHOICES[name][0]):
+            wrong.append((name, f"must be one of {', '.join(CHOICES[name][0])}"))
     if wrong:
         errors = tuple({"pointer": f"/{name}", "detail": text} for name, text in wrong)
         raise Refusal("malformed_request", "policy out of bounds", errors=errors)
-    return Policy(**values)
+    chosen = {name: words(values[name]) for name, (words, _) in CHOICES.items() if name in values}
+    return Policy(**{**values, **chosen})
 
 
 def from_stored(values: dict[str, Any]) -> Policy:

@@ -28,9 +28,16 @@ def policy_view(application: Application) -> dict[str, Any]:
     return {"version": application.policy_version, "policy": policies.to_json(application.policy)}
 
 
+def _require_possible(ctx: Context, policy: policies.Policy) -> None:
+    if policy.residency is policies.Residency.DERIVED and not ctx.device.can_derive:
+        errors = ({"pointer": "/residency", "detail": "this token cannot derive keys"},)
+        raise Refusal("malformed_request", "policy that the token cannot keep", errors=errors)
+
+
 async def put_policy(ctx: Context, asker: Asker, values: dict[str, Any], origin: Origin) -> dict[str, Any]:
     """Put a policy in force; refuses unknown names and values out of bounds."""
     policy = policies.from_json(values)
+    _require_possible(ctx, policy)
 
     def write(connection: Connection) -> int:
         version = applications.replace_policy(connection, asker.application.id, policy)

@@ -14,7 +14,7 @@ from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetStatus
 from gateway.rules.user import User
-from gateway.scenarios import bindings
+from gateway.scenarios import bindings, keynames
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store import applications, keysets, users
@@ -23,7 +23,6 @@ from gateway.store.database import Connection
 from gateway.wire.authcode import answer_input
 from gateway.wire.request import Envelope
 from hsm.errors import DeviceRefused, DuplicateKey, InvalidUri, KeyMissing
-from hsm.keys import KeyRef
 
 REGISTER = "keys.register"
 
@@ -52,14 +51,18 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class Facts:
+    """What the database knows of who seems to ask, all of one moment."""
+
     keyset: Keyset
     user: User
     application: Application
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
+    """What the device said: whether it vouches for the row, and whether the code is right."""
+
     bound: bool
     matches: bool
 
@@ -75,34 +78,26 @@ async def authenticate(ctx: Context, request: ClientRequest) -> Caller:
     """
     now = ctx.clock.now()
     facts = await ctx.reading(_gather, request.envelope.keyset)
-    seen = await ctx.on_device(_prove, ctx, facts, request)
-    why = _why_not(facts, seen, request, now)
-    if why is None and facts is not None and request.authcode is not None:
-        return Caller(
-            application=facts.application,
-            user=facts.user,
-            keyset=facts.keyset,
-            authcode=request.authcode,
-            envelope=request.envelope,
-            origin=request.origin,
-            now=now,
-        )
+    seen = await ctx.on_device(prove, ctx, facts, request)
+    caller, why = judge(facts, seen, request, now)
+    if caller is not None:
+        return caller
     await ctx.unit(_record_failure, facts, seen, request, now, why)
     refusal = Refusal("authentication_failed", why or "")
     refusal.recorded = True
     raise refusal
 
 
-def _gather(connection: Connection, keyset_id: str) -> _Facts | None:
+def _gather(connection: Connection, keyset_id: str) -> Facts | None:
     keyset = keysets.find_keyset(connection, keyset_id)
     if keyset is None:
         return None
     user = users.find_user(connection, keyset.application_id, keyset.user_id)
     application = applications.find_application(connection, keyset.application_id)
-    return None if user is None or application is None else _Facts(keyset, user, application)
+    return None if user is None or application is None else Facts(keyset, user, application)
 
 
-def _prove(ctx: Context, facts: _Facts | None, request: ClientRequest) -> _Seen:
+def prove(ctx: Context, facts: Facts | None, request: ClientRequest) -> Seen:
     """Check binding and code on the device; an unknown keyset costs the same with a decoy key."""
     presented = request.authcode or bytes(32)
     if facts is None:
@@ -112,20 +107,39 @@ def _prove(ctx: Context, facts: _Facts | None, request: ClientRequest) -> _Seen:
     if not bound or facts.keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed
         return _decoy(ctx, request, presented, bound=bound)
     try:
-        mac = ctx.device.mac(KeyRef.parse(facts.keyset.kauth), request.raw)
+        mac = ctx.device.mac(keynames.kauth_of(facts.keyset), request.raw)
     except (KeyMissing, DeviceRefused, DuplicateKey, InvalidUri):
         return _decoy(ctx, request, presented, bound=True)
-    return _Seen(bound=True, matches=hmac.compare_digest(mac, presented))
+    return Seen(bound=True, matches=hmac.compare_digest(mac, presented))
 
 
-def _decoy(ctx: Context, request: ClientRequest, presented: bytes, *, bound: bool) -> _Seen:
+def _decoy(ctx: Context, request: ClientRequest, presented: bytes, *, bound: bool) -> Seen:
     mac = ctx.device.mac(ctx.keys.decoy, request.raw)
     hmac.compare_digest(mac, presented)
-    return _Seen(bound=bound, matches=False)
+    return Seen(bound=bound, matches=False)
+
+
+def judge(
+    facts: Facts | None, seen: Seen, request: ClientRequest, now: datetime
+) -> tuple[Caller | None, str | None]:
+    """Return who asks, or why it is not to be believed."""
+    why = _why_not(facts, seen, request, now)
+    if why is not None or facts is None or request.authcode is None:
+        return None, why
+    caller = Caller(
+        application=facts.application,
+        user=facts.user,
+        keyset=facts.keyset,
+        authcode=request.authcode,
+        envelope=request.envelope,
+        origin=request.origin,
+        now=now,
+    )
+    return caller, None
 
 
 def _why_not(  # noqa: PLR0911 - one return for each check, in their order
-    facts: _Facts | None, seen: _Seen, request: ClientRequest, now: datetime
+    facts: Facts | None, seen: Seen, request: ClientRequest, now: datetime
 ) -> str | None:
     """Return the first check that fails, in the order of the specification; None if all hold."""
     if facts is None:
@@ -156,8 +170,8 @@ def _why_not(  # noqa: PLR0911 - one return for each check, in their order
 
 def _record_failure(
     connection: Connection,
-    facts: _Facts | None,
-    seen: _Seen,
+    facts: Facts | None,
+    seen: Seen,
     request: ClientRequest,
     now: datetime,
     why: str | None,
@@ -173,7 +187,7 @@ def _record_failure(
     record(connection, lines)
 
 
-def _subject(facts: _Facts) -> dict[str, str]:
+def _subject(facts: Facts) -> dict[str, str]:
     return {
         "application_id": facts.application.id,
         "user_id": facts.user.user_id,
@@ -222,5 +236,10 @@ def record_ended(connection: Connection, caller: Caller, now: datetime, reason: 
 
 async def prove_answer(ctx: Context, caller: Caller, status: int, content_type: str, body: bytes) -> bytes:
     """Return the gateway's own proof over an answer: 32 bytes, made with the caller's Kauth in the HSM."""
+    return await ctx.on_device(answer_proof, ctx, caller, status, content_type, body)
+
+
+def answer_proof(ctx: Context, caller: Caller, status: int, content_type: str, body: bytes) -> bytes:
+    """Return the same, here and now. Talks to the device."""
     over = answer_input(caller.authcode, status, content_type, body)
-    return await ctx.on_device(ctx.device.mac, KeyRef.parse(caller.keyset.kauth), over)
+    return ctx.device.mac(keynames.kauth_of(caller.keyset), over)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.waiting import Waiters
 from gateway.store.database import Collision, Connection, Database
+from hsm.desk import Desk
 from hsm.device import Device
 from hsm.keys import KeyRef
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 HOUSE_KEYS = ("binding", "webhook", "activation", "credential", "decoy")
 HOUSE_PAIR = "receipt"
 RECEIPT_VERSION = 1
+MASTER = "master"
+MASTER_VERSION = 1  # of the key from which new keysets are derived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,10 @@ class Context:
                 return work(connection, *args, **kwargs)
 
         return await self.in_store_thread(run)
+
+    def at(self, desk: Desk) -> "Context":
+        """Return this context for work that only uses keys, all of it in the one turn that the desk stands for."""
+        return replace(self, device=desk)  # type: ignore[arg-type]
 
     async def on_device(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(...)``, which talks to the device, in a thread: one hop for all operations of a step."""

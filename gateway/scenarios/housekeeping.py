@@ -9,7 +9,7 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
 from gateway.rules.transaction import CancelReason, TransactionAction
 from gateway.rules.user import User
-from gateway.scenarios import bindings, settling
+from gateway.scenarios import bindings, keynames, settling
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import SYSTEM, make_event, record
 from gateway.store import applications, guards, keysets, loose_keys, transactions, users
@@ -59,12 +59,13 @@ async def lapse_keysets(ctx: Context) -> int:
     for keyset in lapsed:
         user = await ctx.reading(users.find_user, keyset.application_id, keyset.user_id)
         assert user is not None
-        bound, changed = await ctx.on_device(_lapse, ctx, keyset, user)
-        await ctx.unit(_write_lapse, ctx, user, keyset, changed, bound=bound)
+        answered = await ctx.reading(transactions.was_used, keyset.id)
+        bound, changed = await ctx.on_device(_lapse, ctx, keyset, user, answered=answered)
+        await ctx.unit(_write_lapse, ctx, user, keyset, changed, bound=bound, answered=answered)
     return len(lapsed)
 
 
-def _lapse(ctx: Context, keyset: Keyset, user: User) -> tuple[bool, Keyset]:
+def _lapse(ctx: Context, keyset: Keyset, user: User, *, answered: bool) -> tuple[bool, Keyset]:
     """Return whether the HSM vouches for the keyset, and how it ends."""
     ended = replace(
         keyset,
@@ -74,14 +75,21 @@ def _lapse(ctx: Context, keyset: Keyset, user: User) -> tuple[bool, Keyset]:
     )
     if not bindings.is_bound(ctx, keyset, user.status):
         return False, ended  # keeps the MAC that does not fit: a broken row stays broken
-    return True, bindings.bind(ctx, ended, user.status)
+    return True, bindings.bind(ctx, keynames.without_spent(ctx, ended, answered=answered), user.status)
 
 
 def _write_lapse(
-    connection: Connection, ctx: Context, user: User, seen: Keyset, changed: Keyset, *, bound: bool
+    connection: Connection,
+    ctx: Context,
+    user: User,
+    seen: Keyset,
+    changed: Keyset,
+    *,
+    bound: bool,
+    answered: bool,
 ) -> None:
     """End the keyset. A row the HSM did not vouch for ends too, so that it is met once; its keys stay."""
-    if not users.raise_version(connection, user):
+    if transactions.was_used(connection, seen.id) != answered or not users.raise_version(connection, user):
         return  # changed meanwhile; the next round looks again
     if not keysets.change_keyset(connection, seen, changed):
         return
@@ -89,8 +97,8 @@ def _write_lapse(
     if not bound:
         record(connection, [bindings.alarm(seen, now, SYSTEM)])
         return
-    answered = transactions.was_used(connection, seen.id)
-    loose_keys.doom_keys(connection, keyset_rules.spent_keys(changed, answered=answered), seen.id, now)
+    spent = keynames.on_token(keyset_rules.spent_keys(changed, answered=answered))
+    loose_keys.doom_keys(connection, spent, seen.id, now)
     event = make_event(
         EventType.KEYSET_ENDED,
         "lapsed",

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from gateway.rules.keyset import Delivery
 from gateway.rules.policy import Policy
 from gateway.rules.secret_strength import is_strong
+from gateway.scenarios import keynames
 from gateway.scenarios.context import Context
 from gateway.wire import secret as secrets_wire
 from gateway.wire import tlv
 from gateway.wire.package import Package
 from gateway.wire.policy import DeviceFields, Flags, PackagePolicy, PasswordClasses
 from gateway.wire.wrapping import SecretWrapping
-from hsm.keys import KeyRef
+from hsm.keys import DerivedRef, KeyRef
 
 LABEL = "countersign-user-hmac"
 _CODE_BYTES = 10
@@ -30,17 +31,17 @@ class Plan:
     user_id: str
     keyset_id: str
     delivery: Delivery
-    khmac: KeyRef
-    kauth: KeyRef
+    khmac: str
+    kauth: str
     salt: bytes
     given_secret: str | None
     policy: Policy
     now: datetime
 
     @property
-    def uris(self) -> tuple[str, str]:
-        """The handles as the database keeps them."""
-        return self.khmac.uri(), self.kauth.uri()
+    def stored(self) -> list[str]:
+        """The names of the keys that become objects on the token."""
+        return keynames.on_token([self.khmac, self.kauth])
 
     @property
     def has_weak_secret(self) -> bool:
@@ -54,7 +55,7 @@ def make_package(ctx: Context, plan: Plan) -> Package:
     chosen = plan.has_weak_secret
     iterations = secrets_wire.CHOSEN_ITERATIONS if chosen else secrets_wire.RANDOM_ITERATIONS
     kek = secrets_wire.kek(secret, plan.salt, iterations)
-    khmac, kauth = ctx.device.issue(kek, [plan.khmac.id, plan.kauth.id], LABEL)
+    khmac, kauth = _issue(ctx, plan, kek)
     return Package(
         issuer=ctx.issuer,
         application=plan.application_id,
@@ -69,6 +70,18 @@ def make_package(ctx: Context, plan: Plan) -> Package:
         secret=secret if plan.delivery is Delivery.QR else None,
         door_pin=ctx.door_pin,
     )
+
+
+def _issue(ctx: Context, plan: Plan, kek: bytes) -> list[bytes]:
+    """Return Khmac and Kauth, wrapped: made on the token, or derived for as long as it takes."""
+    refs = [
+        keynames.secret_ref(name, purpose, plan.application_id, plan.user_id, plan.keyset_id)
+        for purpose, name in (("khmac", plan.khmac), ("kauth", plan.kauth))
+    ]
+    derived = [ref for ref in refs if isinstance(ref, DerivedRef)]
+    if derived:
+        return ctx.device.issue_derived(kek, derived)
+    return ctx.device.issue(kek, [ref.id for ref in refs if isinstance(ref, KeyRef)], LABEL)
 
 
 def _wrapping_secret(ctx: Context, plan: Plan) -> str:

@@ -19,7 +19,7 @@ from gateway.rules.keyset import Delivery, Keyset, KeysetAction, KeysetStatus
 from gateway.rules.policy import Policy
 from gateway.rules.secret_strength import BITS_LEAST, is_strong
 from gateway.rules.user import User
-from gateway.scenarios import bindings
+from gateway.scenarios import bindings, keynames
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish, release
@@ -29,7 +29,6 @@ from gateway.scenarios.representation import keyset_view
 from gateway.store import keysets, loose_keys, users
 from gateway.store.database import Connection
 from gateway.wire.package import Package
-from hsm.keys import KeyKind, KeyRef
 
 _WEAK_LAPSE = timedelta(minutes=10)
 _TRIES = 5
@@ -89,8 +88,8 @@ def _make_plan(
         user_id=user_id,
         keyset_id=new_id("ks", now),
         delivery=delivery,
-        khmac=KeyRef(KeyKind.SECRET, secrets.token_bytes(16)),
-        kauth=KeyRef(KeyKind.SECRET, secrets.token_bytes(16)),
+        khmac=keynames.new_secret(policy.residency),
+        kauth=keynames.new_secret(policy.residency),
         salt=secrets.token_bytes(16),
         given_secret=given_secret,
         policy=policy,
@@ -113,7 +112,7 @@ def _plan_keys(connection: Connection, asker: Asker, plan: Plan, once: Once) -> 
     if claim(connection, asker, once, plan.now) is not None:
         raise Refusal("already_delivered", "repeated issue")
     _open_user(connection, asker, plan)
-    loose_keys.plan_keys(connection, plan.uris, plan.keyset_id, plan.now)
+    loose_keys.plan_keys(connection, plan.stored, plan.keyset_id, plan.now)
 
 
 def _open_user(connection: Connection, asker: Asker, plan: Plan) -> User:
@@ -150,8 +149,8 @@ def _new_keyset(plan: Plan, package: Package) -> Keyset:
         user_id=plan.user_id,
         status=KeysetStatus.ISSUED,
         delivery=plan.delivery,
-        khmac=plan.khmac.uri(),
-        kauth=plan.kauth.uri(),
+        khmac=plan.khmac,
+        kauth=plan.kauth,
         kpublic=None,
         spki=None,
         fingerprint=b"",
@@ -192,7 +191,7 @@ def _bind_all(
         bindings.require_bound(ctx, keyset, user.status)
         if keyset.status in keyset_rules.OPEN:
             status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
-            changed = replace(keyset, status=status, ended_at=now)
+            changed = keynames.without_spent(ctx, replace(keyset, status=status, ended_at=now), answered=True)
             ended.append((keyset, bindings.bind(ctx, changed, user.status)))
     return bindings.bind(ctx, fresh, user.status), ended
 
@@ -210,7 +209,7 @@ def _write(
     """Write it all in one unit; False if user or keysets changed since they were seen."""
     if not users.raise_version(connection, user):
         return False
-    if not loose_keys.adopt_keys(connection, plan.uris):
+    if not loose_keys.adopt_keys(connection, plan.stored):
         raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
     keysets.insert_keyset(connection, fresh)
     ids = {"application_id": plan.application_id, "user_id": plan.user_id}
@@ -222,7 +221,7 @@ def _write(
     ]
     for seen, changed in ended:
         keysets.change_keyset(connection, seen, changed)
-        loose_keys.doom_keys(connection, [seen.kauth], seen.id, plan.now)
+        loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, plan.now)
         subject = {**ids, "keyset_id": seen.id, "reason": "replaced"}
         lines.append(make_event(EventType.KEYSET_ENDED, "deleted", plan.now, origin, **subject))
     record(connection, lines)
@@ -232,5 +231,5 @@ def _write(
 
 def _give_up(connection: Connection, asker: Asker, plan: Plan, once: Once, now: datetime) -> None:
     """Have what was planned destroyed by the next sweep, and free the idempotency key."""
-    loose_keys.doom_unowned(connection, plan.uris, plan.keyset_id, now)
+    loose_keys.doom_unowned(connection, plan.stored, plan.keyset_id, now)
     release(connection, asker, once)

@@ -9,12 +9,12 @@ from gateway.rules.confirmation import Verdict
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import Transaction
+from gateway.scenarios import keynames
 from gateway.scenarios.context import Context
 from gateway.wire import receipt, spki, timestep
 from gateway.wire.bodies import Proofs
 from gateway.wire.message import Message, Operation
 from gateway.wire.receipt import ReceiptClaims
-from hsm.keys import KeyRef
 
 
 def verify(
@@ -32,7 +32,7 @@ def verify(
     Both values are always computed, so that the time an answer takes does not tell which one was wrong.
     """
     window = timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead)
-    matches = code_matches(ctx, keyset.khmac, message, shown.code)
+    matches = code_matches(ctx, keyset, message, shown.code)
     signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
     return rules.judge(
         step_in_window=shown.step in window,
@@ -71,9 +71,9 @@ def message_about(
     )
 
 
-def code_matches(ctx: Context, khmac: str, message: Message, code: bytes) -> bool:
+def code_matches(ctx: Context, keyset: Keyset, message: Message, code: bytes) -> bool:
     """Say whether the full code (32 bytes) is right; compared in constant time."""
-    return hmac.compare_digest(ctx.device.mac(KeyRef.parse(khmac), message.encode()), code)
+    return hmac.compare_digest(ctx.device.mac(keynames.khmac_of(keyset), message.encode()), code)
 
 
 def signature_matches(ctx: Context, kpublic: str | None, message: Message, signature: bytes | None) -> bool:
@@ -81,7 +81,7 @@ def signature_matches(ctx: Context, kpublic: str | None, message: Message, signa
     if kpublic is None or signature is None:
         return False
     digest = hashlib.sha256(message.encode()).digest()
-    return ctx.device.verify(KeyRef.parse(kpublic), digest, signature)
+    return ctx.device.verify(keynames.public_ref(kpublic), digest, signature)
 
 
 def receipt_kid(ctx: Context) -> str:

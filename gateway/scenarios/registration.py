@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
-from gateway.scenarios import bindings, proofs
+from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
@@ -26,9 +25,6 @@ from gateway.wire import base64s
 from gateway.wire.bodies import Register
 from gateway.wire.message import KEY_MEDIA_TYPE, Message, Operation
 from gateway.wire.timestep import format_time
-from hsm.keys import KeyKind, KeyRef
-
-LABEL = "countersign-user-kpublic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +52,15 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
         return await _repeat(ctx, caller, body)
     if not hmac.compare_digest(body.package, caller.keyset.package_sha256):
         await _void(ctx, caller)
-    kpublic = KeyRef(KeyKind.PUBLIC, secrets.token_bytes(16))
+    kpublic = keynames.new_public(caller.keyset, body.point)
+    stored = keynames.on_token([kpublic])
     device_id = new_id("dev", caller.now)
-    await ctx.unit(loose_keys.plan_keys, [kpublic.uri()], caller.keyset.id, caller.now)
+    await ctx.unit(loose_keys.plan_keys, stored, caller.keyset.id, caller.now)
     try:
         proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id)
         failures = await ctx.unit(_settle, caller, body, proved, kpublic)
     except BaseException:
-        await ctx.unit(loose_keys.doom_unowned, [kpublic.uri()], caller.keyset.id, ctx.clock.now())
+        await ctx.unit(loose_keys.doom_unowned, stored, caller.keyset.id, ctx.clock.now())
         raise
     if proved.keyset is not None:
         return _answer(caller, proved.keyset)
@@ -94,20 +91,20 @@ def _message(caller: Caller, body: Register) -> Message:
     )
 
 
-def _prove(ctx: Context, caller: Caller, body: Register, kpublic: KeyRef, device_id: str) -> _Proved:
+def _prove(ctx: Context, caller: Caller, body: Register, kpublic: str, device_id: str) -> _Proved:
     """Verify the code, import the key, and verify the signature with the key as the HSM holds it."""
     message = _message(caller, body)
     policy = caller.application.policy
     early = proofs.verify(ctx, caller.keyset, message, body.proofs, policy, caller.now, needs_signature=False)
     if not early.accepted:
         return _Proved(None, str(early.failed), early.counts)
-    ctx.device.import_public(kpublic.id, body.point, LABEL)
-    if not proofs.signature_matches(ctx, kpublic.uri(), message, body.proofs.signature):
+    keynames.keep_public(ctx, kpublic, body.point)
+    if not proofs.signature_matches(ctx, kpublic, message, body.proofs.signature):
         return _Proved(None, "signature", counts=True)
     active = replace(
         caller.keyset,
         status=keyset_rules.next_status(caller.keyset.status, KeysetAction.REGISTER),
-        kpublic=kpublic.uri(),
+        kpublic=kpublic,
         spki=body.kpublic,
         fingerprint=body.fingerprint,
         device_id=device_id,
@@ -117,14 +114,14 @@ def _prove(ctx: Context, caller: Caller, body: Register, kpublic: KeyRef, device
     return _Proved(bindings.bind(ctx, active, caller.user.status), None, counts=False)
 
 
-def _settle(connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: KeyRef) -> int:
+def _settle(connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: str) -> int:
     """Make the keyset active in one unit, or count the failure and return the user's number of failures."""
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     if proved.keyset is None:
         return _refuse(connection, caller, proved, kpublic)
     if not users.raise_version(connection, caller.user):
         raise Refusal("concurrent_change", "the user changed meanwhile")
-    if not loose_keys.adopt_keys(connection, [kpublic.uri()]):
+    if not loose_keys.adopt_keys(connection, keynames.on_token([kpublic])):
         raise Refusal("concurrent_change", "the sweep was faster than the registration")
     assert proved.keyset.device_id is not None
     device = Device(
@@ -146,8 +143,8 @@ def _settle(connection: Connection, caller: Caller, body: Register, proved: _Pro
     return 0
 
 
-def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: KeyRef) -> int:
-    loose_keys.doom_unowned(connection, [kpublic.uri()], caller.keyset.id, caller.now)
+def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: str) -> int:
+    loose_keys.doom_unowned(connection, keynames.on_token([kpublic]), caller.keyset.id, caller.now)
     reason = f"wrong {proved.failed} at registration"
     record(connection, [_event(caller, EventType.PROOF_REFUSED, "refused", reason)])
     if not proved.counts:
@@ -196,23 +193,27 @@ async def _void(ctx: Context, caller: Caller) -> None:
         status=keyset_rules.next_status(caller.keyset.status, KeysetAction.VOID),
         ended_at=caller.now,
     )
+    answered = await ctx.reading(transactions.was_used, ended.id)
+    ended = await ctx.on_device(keynames.without_spent, ctx, ended, answered=answered)
     bound = await ctx.on_device(bindings.bind, ctx, ended, caller.user.status)
-    await ctx.unit(_write_void, caller, bound)
+    await ctx.unit(_write_void, caller, bound, answered=answered)
     refusal = Refusal("package_differs", "the digest of the package is not the issued one")
     refusal.recorded = True
     raise refusal
 
 
-def _write_void(connection: Connection, caller: Caller, ended: Keyset) -> None:
+def _write_void(connection: Connection, caller: Caller, ended: Keyset, *, answered: bool) -> None:
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
+    if transactions.was_used(connection, ended.id) != answered:
+        raise Refusal("concurrent_change")
     if not users.raise_version(connection, caller.user) or not keysets.change_keyset(
         connection, caller.keyset, ended
     ):
         raise Refusal("concurrent_change")
-    spent = keyset_rules.spent_keys(ended, answered=transactions.was_used(connection, ended.id))
+    spent = keynames.on_token(keyset_rules.spent_keys(ended, answered=answered))
     # Kauth still proves the answer to this request; as a key that nobody adopts it goes a little later.
     loose_keys.doom_keys(connection, [uri for uri in spent if uri != ended.kauth], ended.id, caller.now)
-    loose_keys.plan_keys(connection, [ended.kauth], ended.id, caller.now)
+    loose_keys.plan_keys(connection, keynames.on_token([ended.kauth]), ended.id, caller.now)
     record(
         connection,
         [

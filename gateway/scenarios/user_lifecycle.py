@@ -17,7 +17,7 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
 from gateway.rules.transaction import CancelReason, TransactionAction
 from gateway.rules.user import User, UserAction, UserStatus
-from gateway.scenarios import bindings, settling
+from gateway.scenarios import bindings, keynames, settling
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
@@ -179,7 +179,7 @@ def _prepare(
         changed = keyset
         if action is UserAction.DELETE and keyset.status in keyset_rules.OPEN:
             ended = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
-            changed = replace(keyset, status=ended, ended_at=now)
+            changed = keynames.without_spent(ctx, replace(keyset, status=ended, ended_at=now), answered=True)
         rebound.append((keyset, bindings.bind(ctx, changed, status)))
     return _Change(seen, status, reason, action, rebound, broken, now)
 
@@ -193,7 +193,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     for seen, changed in change.rebound:
         keysets.change_keyset(connection, seen, changed)
         if changed.status is not seen.status:
-            loose_keys.doom_keys(connection, [seen.kauth], seen.id, change.now)
+            loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, change.now)
     lines += [bindings.alarm(keyset, change.now, origin) for keyset in change.broken]
     record(connection, lines)
     if change.action is UserAction.DELETE:

@@ -165,7 +165,7 @@ def _check(
 ) -> dict[str, bool]:
     checks: dict[str, bool] = {}
     if question.code is not None:
-        checks["code"] = proofs.code_matches(ctx, keyset.khmac, message, question.code)
+        checks["code"] = proofs.code_matches(ctx, keyset, message, question.code)
     if raw is not None:
         checks["signature"] = proofs.signature_matches(ctx, keyset.kpublic, message, raw)
     return checks

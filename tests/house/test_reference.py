@@ -38,8 +38,8 @@ def test_every_type_of_event_has_a_meaning():
     assert set(events.CATALOGUE) == set(events.EventType)
 
 
-def test_every_value_of_a_policy_has_its_bounds_or_is_a_switch():
-    assert set(policy.BOUNDS) | set(policy.SWITCHES) == set(policy.to_json(policy.Policy()))
+def test_every_value_of_a_policy_has_its_bounds_or_is_a_switch_or_a_choice():
+    assert set(policy.BOUNDS) | set(policy.SWITCHES) | set(policy.CHOICES) == set(policy.to_json(policy.Policy()))
 
 
 @pytest.mark.parametrize("folder", ["gateway"])

@@ -5,7 +5,17 @@ import dataclasses
 import pytest
 
 from gateway.refusals import Refusal
-from gateway.rules.policy import BOUNDS, SWITCHES, Flag, Policy, from_json, from_stored, to_json
+from gateway.rules.policy import (
+    BOUNDS,
+    CHOICES,
+    SWITCHES,
+    Flag,
+    Policy,
+    Residency,
+    from_json,
+    from_stored,
+    to_json,
+)
 
 EXPECTED = {
     "validity_days": (1, 3650),
@@ -42,8 +52,16 @@ def test_the_bounds_are_those_written_here():
     assert {name: bounds[:2] for name, bounds in BOUNDS.items()} == EXPECTED
 
 
-def test_every_value_is_either_bounded_or_a_switch():
-    assert {field.name for field in dataclasses.fields(Policy)} == set(BOUNDS) | set(SWITCHES)
+def test_every_value_is_bounded_or_a_switch_or_a_choice():
+    assert {field.name for field in dataclasses.fields(Policy)} == set(BOUNDS) | set(SWITCHES) | set(CHOICES)
+
+
+def test_a_residency_is_one_of_two_words():
+    assert {name: list(words) for name, (words, _) in CHOICES.items()} == {"residency": ["resident", "derived"]}
+    assert from_json({}).residency is Residency.RESIDENT
+    assert from_json({"residency": "derived"}).residency is Residency.DERIVED
+    for wrong in ("Derived", "", "token", 1, True, None, ["derived"], {}):
+        assert _refused({"residency": wrong}) == ["/residency"]
 
 
 def test_the_defaults_are_a_policy_themselves():

@@ -268,13 +268,13 @@ class PolicyView(View):
     """The policy in force and its version."""
 
     version: int
-    policy: dict[str, int | bool]
+    policy: dict[str, int | bool | str]
 
 
 class PutPolicy(Body):
     """The values that differ from the defaults."""
 
-    policy: dict[str, int | bool]
+    policy: dict[str, int | bool | str]
 
 
 class WebhookSecret(View):
