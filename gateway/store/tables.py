@@ -98,6 +98,7 @@ devices = sa.Table(
     "devices", metadata,
     _id(), _application(), _text("user_id", 64), _text("push_provider", 32, nullable=True),
     _text("push_id", 4096, nullable=True), _moment("created_at"), _moment("removed_at", nullable=True), _of_user(),
+    sa.Index(None, "application_id", "user_id"),
 )  # fmt: skip
 
 keysets = sa.Table(
@@ -169,6 +170,13 @@ deliveries = sa.Table(
     _moment("next_at"), _moment("claimed_until", nullable=True), _text("error", 200, nullable=True),
     _moment("created_at"), _moment("ended_at", nullable=True),
     sa.Index(None, "application_id", "status", "next_at"), sa.UniqueConstraint("transaction_id", "sequence"),
+)  # fmt: skip
+
+# Devices to be woken; of each at most one row, gone when the push service took the push or it is given up.
+pushes = sa.Table(
+    "pushes", metadata,
+    sa.Column("device_id", sa.ForeignKey("devices.id"), primary_key=True), _number("version"), _number("tries"),
+    _moment("next_at", index=True), _moment("claimed_until", nullable=True), _moment("expires_at", index=True),
 )  # fmt: skip
 
 replays = sa.Table(

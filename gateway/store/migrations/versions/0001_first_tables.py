@@ -212,6 +212,22 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_devices")),
     )
+    op.create_index(
+        op.f("ix_devices_application_id_user_id"), "devices", ["application_id", "user_id"], unique=False
+    )
+    op.create_table(
+        "pushes",
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", Moment(), nullable=False),
+        sa.Column("claimed_until", Moment(), nullable=True),
+        sa.Column("expires_at", Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_pushes_device_id")),
+        sa.PrimaryKeyConstraint("device_id", name=op.f("pk_pushes")),
+    )
+    op.create_index(op.f("ix_pushes_expires_at"), "pushes", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_pushes_next_at"), "pushes", ["next_at"], unique=False)
     op.create_table(
         "transactions",
         sa.Column("id", sa.String(length=64), nullable=False),
