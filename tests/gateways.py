@@ -25,6 +25,7 @@ from tests.counterparts.bank import Bank
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 40
+RESIDENCY = os.environ.get("COUNTERSIGN_TEST_RESIDENCY")  # of applications whose policy is silent about it
 EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "keyset:activation-code")
 
 
@@ -166,6 +167,8 @@ class Gateway:
             words += ["--scope", scope]
         if callback is not None:
             words += ["--callback", callback]
+        if RESIDENCY is not None:
+            policy = {"residency": RESIDENCY, **(policy or {})}
         if policy is not None:
             policy_file = self.folder / f"policy-{secrets.token_hex(4)}.json"
             policy_file.write_text(json.dumps(policy))
