@@ -6,8 +6,6 @@ or key object ever leaves this package.
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -21,23 +19,22 @@ from hsm.desk import Desk
 from hsm.errors import (
     DeliveryRefused,
     DeviceRefused,
-    HouseKeyMissing,
     InvalidUri,
     KeyMissing,
     KeyProtected,
 )
 from hsm.guard import Guard
-from hsm.handles import NotFound, find_by_id, find_by_label, find_labelled
-from hsm.keys import ID_LENGTH, DerivedRef, FleetingRef, KeyKind, KeyRef
+from hsm.handles import NotFound, find_by_id
+from hsm.house import House
+from hsm.keys import DerivedRef, FleetingRef, KeyKind, KeyRef
 from hsm.limits import Limits
 from hsm.uri import TokenUri
 
 T = TypeVar("T")
 USER_LABEL = "countersign-user-"
-_NAME = re.compile(r"[a-z]{1,32}")
 
 
-class Device(Desk):
+class Device(House):
     """One token, logged in, with its pool of sessions. Open it once per process."""
 
     def __init__(
@@ -49,12 +46,10 @@ class Device(Desk):
         private_public_keys: bool,
         can_derive: bool,
     ) -> None:
-        super().__init__(guard)
-        self._guard = guard
+        super().__init__(guard, private_public_keys=private_public_keys)
         self._counts = counts
         self.can_derive = can_derive  # False: no key can be derived, so all of them are on the token
         self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
-        self._private_public_keys = private_public_keys
 
     @classmethod
     def open(
@@ -114,51 +109,6 @@ class Device(Desk):
     def snapshot(self) -> Snapshot:
         """Return what was counted so far and the state of this moment; cheap."""
         return replace(self._guard.snapshot(), fleeting=self._counts.read())
-
-    def house_key(self, name: str, version: int = 1) -> KeyRef:
-        """Return the gateway's own secret key of this name. Raises HouseKeyMissing."""
-        return self._house(KeyKind.SECRET, name, version)
-
-    def house_pair(self, name: str, version: int = 1) -> tuple[KeyRef, KeyRef]:
-        """Return the gateway's own pair of this name as (private, public). Raises HouseKeyMissing."""
-        return self._house(KeyKind.PRIVATE, name, version), self._house(KeyKind.PUBLIC, name, version)
-
-    def create_house_key(self, name: str, version: int = 1) -> bool:
-        """Generate the secret key of this name, never extractable. False if it was there already."""
-        label = _house_label(name, version)
-
-        def create(_: Connection, session: Session) -> bool:
-            if find_by_label(session, KeyKind.SECRET, label):
-                return False
-            new_id = secrets.token_bytes(ID_LENGTH)
-            template = templates.hmac_key(new_id, label, stored=True, extractable=False, modifiable=False)
-            wrapping.generate(session, template)
-            return True
-
-        return self._guard.change(create, "create")
-
-    def create_master(self, version: int = 1) -> bool:
-        """Generate the master of this version, from which keys are derived. False if it was there already."""
-
-        def create(_: Connection, session: Session) -> bool:
-            if find_by_label(session, KeyKind.SECRET, derivation.master_label(version)):
-                return False
-            derivation.generate_master(session, version)
-            return True
-
-        return self._guard.change(create, "create")
-
-    def create_house_pair(self, name: str, version: int = 1) -> bool:
-        """Generate the P-256 pair of this name. False if it was there already."""
-        label = _house_label(name, version)
-
-        def create(_: Connection, session: Session) -> bool:
-            if find_by_label(session, KeyKind.PRIVATE, label):
-                return False
-            ecdsa.generate_pair(session, label, private=self._private_public_keys)
-            return True
-
-        return self._guard.change(create, "create")
 
     def together(self, work: Callable[[Desk], T]) -> T:
         """Run work that uses keys many times, in one turn: it waits once and keeps one session.
@@ -262,21 +212,7 @@ class Device(Desk):
     def _sweep(self) -> list[tuple[KeyRef, str]]:
         return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")
 
-    def _house(self, kind: KeyKind, name: str, version: int) -> KeyRef:
-        label = _house_label(name, version)
-        try:
-            return self._guard.use(lambda _, session: find_labelled(session, kind, label), "find")
-        except KeyMissing:
-            text = f"The token has no {kind} key {label!r}."
-            raise HouseKeyMissing(text, "Create it with the setup command, or restore it.") from None
-
 
 def _undo_of(connection: Connection) -> wrapping.Undo:
     """Undo in the login's session, because the caller's own may be what broke."""
     return wrapping.undo_in(connection.login_session, connection.is_alive)
-
-
-def _house_label(name: str, version: int) -> str:
-    if not _NAME.fullmatch(name) or version < 1:
-        raise DeviceRefused("a house key has a name of small letters and a version from 1")
-    return f"countersign-{name}-{version}"
