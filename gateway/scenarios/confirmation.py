@@ -32,14 +32,14 @@ from gateway.store.transactions import Attempt
 from gateway.wire.bodies import Decision
 from gateway.wire.message import Message, Operation
 
-_ACTIONS = {
+ACTIONS = {
     "transactions.approve": TransactionAction.APPROVE,
     "transactions.decline": TransactionAction.DECLINE,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class Answer:
     """One answer on its way: what was asked, about which transaction, and what the device said."""
 
     action: TransactionAction
@@ -67,10 +67,10 @@ async def answer_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
         BrokenBinding: somebody changed the transaction in the database.
     """
     decision = Decision.read(caller.envelope.body)
-    action = _ACTIONS[caller.envelope.action]
+    action = ACTIONS[caller.envelope.action]
     transaction = await ctx.reading(_gather, caller, decision.transaction)
     try:
-        answer = await ctx.on_device(_prove, ctx, caller, transaction, action, decision)
+        answer = await ctx.on_device(prove, ctx, caller, transaction, action, decision)
     except BrokenBinding as broken:
         await ctx.unit(record, [bindings.alarm(broken.row, caller.now, caller.origin)])
         raise
@@ -97,9 +97,9 @@ def _operation(action: TransactionAction, kind: Kind) -> Operation:
     return Operation.AUTHENTICATE if kind is Kind.AUTHENTICATE else Operation.APPROVE
 
 
-def _prove(
+def prove(
     ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
-) -> _Answer:
+) -> Answer:
     """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
     bindings.require_bound_transaction(ctx, transaction)
     keyset, policy = caller.keyset, caller.application.policy
@@ -118,7 +118,7 @@ def _prove(
     receipt = None
     if verdict.accepted:
         receipt = proofs.make_receipt(ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now)
-    return _Answer(
+    return Answer(
         action=action,
         decision=decision,
         message=message,
@@ -129,7 +129,7 @@ def _prove(
     )
 
 
-def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+def _settle(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     """Decide in one unit: replay mark, state, attempt, events, callback. Everything of it is kept, or nothing."""
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     user = users.lock_user(connection, caller.application.id, caller.user.user_id)
@@ -150,10 +150,15 @@ def _settle(connection: Connection, caller: Caller, answer: _Answer) -> _Settled
         return _already_settled(connection, caller, answer)
     _keep_attempt(connection, caller, answer, Outcome.ACCEPTED)
     settling.announce(connection, caller.application, answer.transaction.id, caller.origin, caller.now)
-    return _Settled({"transaction": answer.transaction.id, "status": status, "reason": None})
+    return _Settled(settled_view(answer.transaction.id, status))
 
 
-def _refuse(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+def settled_view(transaction_id: str, status: TransactionStatus, reason: str | None = None) -> dict[str, Any]:
+    """Return what a phone is told of its answer."""
+    return {"transaction": transaction_id, "status": status, "reason": reason}
+
+
+def _refuse(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     """Keep the wrong answer, count it, and cancel the transaction when there were too many."""
     _keep_attempt(connection, caller, answer, Outcome.REFUSED)
     failed = answer.verdict.failed
@@ -200,7 +205,7 @@ def _count(connection: Connection, caller: Caller, transaction: Transaction) -> 
     return failures
 
 
-def _already_settled(connection: Connection, caller: Caller, answer: _Answer) -> _Settled:
+def _already_settled(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     """Somebody was faster, or the time is over. The same phone asking for the same again gets the outcome."""
     present = transactions.find_transaction(connection, caller.application.id, answer.transaction.id)
     assert present is not None
@@ -220,21 +225,26 @@ def _already_settled(connection: Connection, caller: Caller, answer: _Answer) ->
     )
     record(connection, [late])
     if same:
-        return _Settled({"transaction": present.id, "status": present.status, "reason": present.reason})
+        return _Settled(settled_view(present.id, present.status, present.reason))
     _keep_attempt(connection, caller, answer, Outcome.LATE)
     pending = present.status is TransactionStatus.PENDING
     code = "transaction_expired" if pending else "transaction_settled"
     return _Settled({}, Refusal(code, f"answer to a transaction that is {present.status}"))
 
 
-def _keep_attempt(connection: Connection, caller: Caller, answer: _Answer, outcome: Outcome) -> None:
+def _keep_attempt(connection: Connection, caller: Caller, answer: Answer, outcome: Outcome) -> None:
     """Keep the answer with the transaction; of refused and late ones the first alone, the events tell of the rest."""
     if outcome is not Outcome.ACCEPTED:
         kept = transactions.count_not_accepted(connection, answer.transaction.id)
         if kept >= rules.NOT_ACCEPTED_MOST:
             return
+    transactions.insert_attempts(connection, [attempt_of(caller, answer, outcome)])
+
+
+def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
+    """Return what is kept of an answer."""
     proofs_shown = answer.decision.proofs
-    attempt = Attempt(
+    return Attempt(
         id=answer.attempt_id,
         transaction_id=answer.transaction.id,
         keyset_id=caller.keyset.id,
@@ -249,4 +259,3 @@ def _keep_attempt(connection: Connection, caller: Caller, answer: _Answer, outco
         receipt=answer.receipt if outcome is Outcome.ACCEPTED else None,
         created_at=caller.now,
     )
-    transactions.insert_attempt(connection, attempt)

@@ -40,18 +40,34 @@ def enqueue(
     if target is None:
         return
     sequence = 0 if transaction_id is None else deliveries.next_sequence(connection, transaction_id)
+    made = make_delivery(
+        application, target, type_, data, now, transaction_id=transaction_id, sequence=sequence
+    )
+    deliveries.insert_deliveries(connection, [made], now)
+
+
+def make_delivery(
+    application: Application,
+    url: str,
+    type_: str,
+    data: dict[str, Any],
+    now: datetime,
+    *,
+    transaction_id: str | None,
+    sequence: int,
+) -> Delivery:
+    """Return a callback as it stands in the outbox; ``sequence`` is its number among those of its transaction."""
     body = {"type": type_, "timestamp": format_time(now), "sequence": sequence, "data": data}
-    delivery = Delivery(
+    return Delivery(
         id=new_id("msg", now),
         application_id=application.id,
         transaction_id=transaction_id,
         sequence=sequence,
         type=type_,
-        url=target,
+        url=url,
         body=as_text(body),
         tries=0,
     )
-    deliveries.insert_deliveries(connection, [delivery], now)
 
 
 def webhook_secret(ctx: Context, application: Application, version: int | None = None) -> bytes:

@@ -1,6 +1,6 @@
 """What is written down about a request: events with their origin, and the mark that a request was used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,5 +71,12 @@ def use_request(connection: Connection, keyset_id: str, authcode: bytes, now: da
     Raises:
         Refusal: it was used before, here or in another process; looks like any failed authentication.
     """
-    if not guards.use_authcode(connection, keyset_id, authcode, now + _USED_KEPT):
+    if not use_requests(connection, [(keyset_id, authcode)], now):
         raise Refusal("authentication_failed", "replayed request")
+
+
+def use_requests(
+    connection: Connection, requests: Sequence[tuple[str, bytes]], now: datetime
+) -> set[tuple[str, bytes]]:
+    """Mark requests, each named by keyset and code, as used; return those that were not used before."""
+    return guards.use_authcodes(connection, requests, now + _USED_KEPT)

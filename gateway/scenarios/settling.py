@@ -1,6 +1,7 @@
 """What follows when a transaction gets its final state: events, callback, and cancelling without an answer."""
 
 from datetime import datetime
+from typing import Any
 
 from gateway.rules import transaction as rules
 from gateway.rules.event import EventType
@@ -11,6 +12,7 @@ from gateway.scenarios.representation import attempt_view, summary_view
 from gateway.store import transactions
 from gateway.store.applications import Application
 from gateway.store.database import Connection
+from gateway.store.events import Event
 from gateway.store.transactions import Attempt
 
 
@@ -39,30 +41,38 @@ def announce(
     transaction = transactions.find_transaction(connection, application.id, transaction_id)
     assert transaction is not None
     decisive = decisive_attempt(connection, transaction_id)
-    event = make_event(
+    record(connection, [settled_event(transaction, decisive, origin, now)])
+    enqueue(
+        connection,
+        application,
+        f"transaction.{transaction.status}",
+        settled_data(transaction, decisive),
+        now,
+        transaction_id=transaction.id,
+        url=transaction.callback_url,
+    )
+
+
+def settled_event(transaction: Transaction, decisive: Attempt | None, origin: Origin, now: datetime) -> Event:
+    """Return the event that tells of the final state."""
+    return make_event(
         EventType.TRANSACTION_SETTLED,
         transaction.status,
         now,
         origin,
         reason=transaction.reason,
         detail={"device": decisive.device} if decisive else {},
-        **subject(application.id, transaction, decisive.keyset_id if decisive else None),
+        **subject(transaction.application_id, transaction, decisive.keyset_id if decisive else None),
     )
-    record(connection, [event])
-    data = {
+
+
+def settled_data(transaction: Transaction, decisive: Attempt | None) -> dict[str, Any]:
+    """Return what the callback of the final state tells."""
+    return {
         "transaction": summary_view(transaction),
         "confirmation": attempt_view(decisive) if decisive else None,
         "receipt": decisive.receipt if decisive else None,
     }
-    enqueue(
-        connection,
-        application,
-        f"transaction.{transaction.status}",
-        data,
-        now,
-        transaction_id=transaction.id,
-        url=transaction.callback_url,
-    )
 
 
 def cancel(

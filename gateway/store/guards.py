@@ -19,15 +19,10 @@ class Remembered:
     resource: str | None
 
 
-def use_authcode(connection: Connection, keyset_id: str, authcode: bytes, expires_at: datetime) -> bool:
-    """Mark the code as used; False when it was used before, by whichever process."""
-    return insert_new(connection, replays, keyset_id=keyset_id, authcode=authcode, expires_at=expires_at)
-
-
 def use_authcodes(
     connection: Connection, used: Sequence[tuple[str, bytes]], expires_at: datetime
 ) -> set[tuple[str, bytes]]:
-    """Mark codes, each given with its keyset, as used; return those that were not used before.
+    """Mark codes, each given with its keyset, as used; return those that were not, by whichever process.
 
     They are marked in one order, so that two units that have some in common do not wait for each other in a circle.
     """

@@ -225,11 +225,6 @@ def read_content(connection: Connection, transaction_id: str, offset: int, lengt
     return b"".join(rows)[start : start + length]
 
 
-def insert_attempt(connection: Connection, attempt: Attempt) -> None:
-    """Add an attempt."""
-    insert_attempts(connection, [attempt])
-
-
 def insert_attempts(connection: Connection, made: Sequence[Attempt]) -> None:
     """Add attempts."""
     rows = [{**_row_of_attempt(attempt), "verified": list(attempt.verified)} for attempt in made]

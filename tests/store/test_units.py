@@ -93,7 +93,7 @@ def test_a_taken_key_does_not_spoil_the_unit(database: Database):
 def test_of_16_threads_that_show_the_same_authcode_one_is_let_in(database: Database):
     def use(each: int) -> bool:
         with database.unit() as connection:
-            return guards.use_authcode(connection, "ks_1", bytes(32), NOW)
+            return bool(guards.use_authcodes(connection, [("ks_1", bytes(32))], NOW))
 
     assert sum(in_threads(16, use)) == 1
 

@@ -19,6 +19,7 @@ from gateway.api.requests import Peers, make_origin, new_request_id, read_body, 
 from gateway.api.throttle import Throttle
 from gateway.refusals import Refusal
 from gateway.scenarios import phone_recording
+from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
 from gateway.scenarios.confirmation import answer_transaction
 from gateway.scenarios.context import Context
@@ -43,9 +44,10 @@ ACTIONS: dict[str, Scenario] = {
 
 def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
     """Return the ASGI application of the client door."""
+    answers = Answers(ctx, _reply)
     routes = [
-        Route(PREFIX + action, _endpoint(ctx, peers, throttle, action, scenario), methods=["POST"])
-        for action, scenario in ACTIONS.items()
+        Route(PREFIX + action, _endpoint(ctx, answers, peers, throttle, action), methods=["POST"])
+        for action in ACTIONS
     ]
     handlers = fallback_handlers(ctx, peers, throttle, "client")
     door = Starlette(
@@ -56,7 +58,7 @@ def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
 
 
 def _endpoint(
-    ctx: Context, peers: Peers, throttle: Throttle, action: str, scenario: Scenario
+    ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, action: str
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
@@ -68,7 +70,7 @@ def _endpoint(
             reply, _ = problem_reply(refusal, request_id)
             line.finish(reply, refusal.reason)
             return send(reply, request_id)
-        reply, reason, error = await _answer(ctx, request, action, scenario, request_id, address)
+        reply, reason, error = await _answer(ctx, answers, request, action, request_id, address)
         throttle.count_unproved(address, reply)
         line.finish(reply, reason, error)
         return send(reply, request_id)
@@ -77,15 +79,20 @@ def _endpoint(
 
 
 async def _answer(
-    ctx: Context, request: Request, action: str, scenario: Scenario, request_id: str, address: str | None
+    ctx: Context, answers: Answers, request: Request, action: str, request_id: str, address: str | None
 ) -> tuple[Reply, str | None, Exception | None]:
     caller: Caller | None = None
     raw: bytes | None = None
     try:
         raw = await read_body(request, MOST_REQUEST_BYTES)
         require_json(request)
-        caller = await authenticate(ctx, _parse(request, action, raw, request_id, address))
-        result = await scenario(ctx, caller)
+        asked = _parse(request, action, raw, request_id, address)
+        if ACTIONS[action] is answer_transaction:
+            decided = await answers.decide(asked)
+            if decided is not None:
+                return _with_proof(decided.reply, decided.proof), None, None
+        caller = await authenticate(ctx, asked)
+        result = await ACTIONS[action](ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None
     except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
         origin = make_origin(request_id, action, address, raw)
@@ -109,7 +116,10 @@ def _reply(result: Any) -> Reply:
 
 
 async def _proved(ctx: Context, caller: Caller, reply: Reply) -> Reply:
-    proof = await prove_answer(ctx, caller, reply.status, reply.content_type, reply.body)
+    return _with_proof(reply, await prove_answer(ctx, caller, reply.status, reply.content_type, reply.body))
+
+
+def _with_proof(reply: Reply, proof: bytes) -> Reply:
     headers = {**reply.headers, authcode.HEADER.lower(): authcode.format_header(proof)}
     return Reply(reply.status, reply.body, reply.content_type, headers)
 
