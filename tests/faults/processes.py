@@ -80,6 +80,11 @@ class Processes:
         thread.start()
         return thread
 
+    def all_pids(self) -> list[int]:
+        """Return every process of every role, as it is now."""
+        with self._lock:
+            return [pid for process in self._running.values() for _, pid in _family(process.pid)]
+
     def calm(self) -> None:
         """Kill nothing any more."""
         self._calm.set()
