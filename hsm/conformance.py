@@ -86,12 +86,14 @@ def can_wrap(session: Session) -> bool:
     return True
 
 
-def try_strategy(session: Session, strategy: Strategy, direct: DirectCalls | None = None) -> str | None:
+def try_strategy(
+    session: Session, strategy: Strategy, direct: DirectCalls | None = None, label: str = LABEL
+) -> str | None:
     """Run one strategy with a throw-away key and destroy it. Returns what was wrong, or None."""
     probe = KeyRef(KeyKind.SECRET, _probe_id())
     kek = secrets.token_bytes(KEK_LENGTH)
     try:
-        (wrapped,) = issue(session, kek, [probe.id], LABEL, strategy, undo_in(session, lambda: True))
+        (wrapped,) = issue(session, kek, [probe.id], label, strategy, undo_in(session, lambda: True))
         return _judge(session, probe, kek, wrapped, direct)
     except PKCS11Error as exc:
         return type(exc).__name__

@@ -46,7 +46,7 @@ class Connection:
         self.handles = Handles()
         self.fleeting = FleetingKeys(counts)
         token = module.token(label)
-        self.login_session = _log_in(module, token, pin_source)
+        self.login_session = log_in(module, token, pin_source)
         try:
             self._canary, self._answer = _make_canary(module.direct, self.login_session)
             self.private_public_keys = test_known_answers(self.login_session, module.direct)
@@ -107,7 +107,7 @@ def _make_canary(direct: DirectCalls | None, session: pkcs11.Session) -> tuple[i
     return handle, hmac_sha256(direct, session, handle, _QUESTION)
 
 
-def _log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:
+def log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:
     """Open the session that holds the login. A PIN that was refused is not tried again in this process."""
     if token.serial in module.refused_logins:
         raise _rejected("was refused before and is not tried again")

@@ -22,8 +22,9 @@ CKR_USER_ALREADY_LOGGED_IN = 0x100
 _CKF_OS_LOCKING_OK = 0x2
 _CKU_USER = 0x1
 # Positions in CK_FUNCTION_LIST (PKCS#11 2.40).
-_C_INITIALIZE, _C_FINALIZE, _C_LOGIN, _C_SIGN_INIT, _C_SIGN = 0, 1, 18, 42, 43
+_C_INITIALIZE, _C_FINALIZE, _C_GET_TOKEN_INFO, _C_LOGIN, _C_SIGN_INIT, _C_SIGN = 0, 1, 6, 18, 42, 43
 _C_CREATE_OBJECT, _C_DESTROY_OBJECT, _C_DERIVE_KEY = 20, 22, 62
+_UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
 _LONGEST_OUTPUT = 64  # bytes of what is signed here: HMAC-SHA-256 or ECDSA over P-256
 
 
@@ -39,6 +40,21 @@ class _InitializeArguments(ctypes.Structure):
         ("unlock_mutex", ctypes.c_void_p),
         ("flags", ctypes.c_ulong),
         ("reserved", ctypes.c_void_p),
+    )
+
+
+class _TokenInfo(ctypes.Structure):
+    _fields_ = (
+        ("names", ctypes.c_char * 96),
+        ("flags", ctypes.c_ulong),
+        ("most_sessions", ctypes.c_ulong),
+        ("sessions", ctypes.c_ulong),
+        ("other_counts", ctypes.c_ulong * 4),
+        ("total_public", ctypes.c_ulong),
+        ("free_public", ctypes.c_ulong),
+        ("total_private", ctypes.c_ulong),
+        ("free_private", ctypes.c_ulong),
+        ("versions_and_time", ctypes.c_char * 20),
     )
 
 
@@ -91,6 +107,19 @@ class DirectCalls:
         self._prepared(_C_FINALIZE, ctypes.c_void_p)(None)
         arguments = _InitializeArguments(flags=_CKF_OS_LOCKING_OK)
         return int(self._prepared(_C_INITIALIZE, ctypes.c_void_p)(ctypes.addressof(arguments)))
+
+    def token_numbers(self, slot_id: int) -> dict[str, int | None]:
+        """Numbers of C_GetTokenInfo: sessions and bytes of memory; None where the module does not tell.
+
+        Raises PKCS11Error.
+        """
+        info = _TokenInfo()
+        call = self._prepared(_C_GET_TOKEN_INFO, ctypes.c_ulong, ctypes.c_void_p)
+        rv = call(slot_id, ctypes.addressof(info))
+        if rv != CKR_OK:
+            raise error_of(rv)
+        names = ("most_sessions", "total_public", "free_public", "total_private", "free_private")
+        return {name: None if (value := getattr(info, name)) == _UNAVAILABLE else value for name in names}
 
     def login(self, session_handle: int, pin: bytearray) -> int:
         """C_Login as the normal user. Returns CK_RV; the caller wipes `pin`."""

@@ -42,6 +42,10 @@ class _SigningPrivate(_Raw, _p.PrivateKey, _p.SignMixin, _p.Object):  # type: ig
     pass
 
 
+class _EncryptingSecret(_Raw, _p.SecretKey, _p.EncryptMixin, _p.Object):  # type: ignore[misc]
+    pass
+
+
 class _VerifyingPublic(_Raw, _p.PublicKey, _p.VerifyMixin, _p.Object):  # type: ignore[misc]
     pass
 
@@ -61,6 +65,12 @@ def hmac_sha256(direct: DirectCalls | None, session: Session, handle: int, data:
 def secret(session: Session, handle: int) -> Any:
     """An HMAC key, for python-pkcs11 to wrap."""
     return _SigningSecret(session, handle, KeyType.GENERIC_SECRET)
+
+
+def aes_encrypt(session: Session, handle: int, data: bytes) -> bytes:
+    """AES of whole blocks, each by itself: to find out that a master refuses it."""
+    key = _EncryptingSecret(session, handle, KeyType.AES)
+    return bytes(key.encrypt(data, mechanism=Mechanism.AES_ECB))
 
 
 def ecdsa_sign(direct: DirectCalls | None, session: Session, handle: int, digest: bytes) -> bytes:
