@@ -19,15 +19,16 @@ from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.context import (
+    BINDING,
     HOUSE_KEYS,
     HOUSE_PAIR,
     MASTER,
-    MASTER_VERSION,
     RECEIPT_VERSION,
     Context,
     HouseKeys,
 )
 from gateway.scenarios.device_threads import DeviceThreads
+from gateway.scenarios.key_versions import has_any
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
 from gateway.store import migrate, receipt_keys
@@ -76,8 +77,9 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
 
 def create_house_keys(device: Device) -> list[str]:
     """Make the gateway's own keys on the token where they are missing; return the names of the new ones."""
-    made = [name for name in HOUSE_KEYS if device.create_house_key(name)]
-    if device.can_derive and device.create_master(MASTER_VERSION):
+    rotated = {name for name in (BINDING, MASTER) if has_any(device, name)}  # version 1 may be retired
+    made = [name for name in HOUSE_KEYS if name not in rotated and device.create_house_key(name)]
+    if device.can_derive and MASTER not in rotated and device.create_master():
         made.append(MASTER)
     if device.create_house_pair(HOUSE_PAIR, RECEIPT_VERSION):
         made.append(HOUSE_PAIR)
@@ -150,9 +152,9 @@ def open_context(
         device = open_device(settings, on_hung)
         try:
             device.warm()
-            if device.can_derive:
-                device.house_key(MASTER, MASTER_VERSION)
             with make_context(settings, database, device, clock or SystemClock()) as context:
+                if device.can_derive and context.keys.master is None:
+                    device.house_key(MASTER)  # says what is missing, and how to mend it
                 require_own_token(database, context.keys)
                 yield context
         finally:

@@ -97,8 +97,8 @@ CATALOGUE = _named(
             "counter",
             ("duty", "outcome"),
             (
-                "How often the worker did its duties: `callbacks`, `expiry`, `sweep`, `marks`. `outcome`: `ok`, "
-                "`outage` (database or token away), `failed` (a bug, in the log)."
+                "How often the worker did its duties: `callbacks`, `pushes`, `expiry`, `sweep`, `marks`. `outcome`: "
+                "`ok`, `outage` (database or token away), `failed` (a bug, in the log)."
             ),
         ),
         (
@@ -108,10 +108,19 @@ CATALOGUE = _named(
             "Callbacks that are not delivered yet. Only of a process with a worker, while the database is there.",
         ),
         ("outbox_oldest_seconds", "gauge", (), "Age of the oldest of them; 0 if there is none."),
+        (
+            "pushes_total",
+            "counter",
+            ("provider", "outcome"),
+            (
+                "Tries to wake a phone. `outcome`: `ok` (the push service took it), `failed` (it is tried again), "
+                "`given_up`, `gone` (it knows no such phone any more)."
+            ),
+        ),
     )
 )
 
-disable_created_metrics()  # a second series for each, of no use to anybody here
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use to anybody here
 
 _requests = Histogram(
     "countersign_http_request_seconds",
@@ -126,7 +135,13 @@ _runs = Counter(
     CATALOGUE["countersign_worker_runs_total"].labels,
     registry=None,
 )
-COUNTED = (_requests, _runs)
+_pushes = Counter(
+    "countersign_pushes_total",
+    CATALOGUE["countersign_pushes_total"].about,
+    CATALOGUE["countersign_pushes_total"].labels,
+    registry=None,
+)
+COUNTED = (_requests, _runs, _pushes)
 
 
 def count_request(door: str, method: str, route: str, status: int, seconds: float) -> None:
@@ -137,3 +152,8 @@ def count_request(door: str, method: str, route: str, status: int, seconds: floa
 def count_run(duty: str, outcome: str) -> None:
     """Count one run of a duty of the worker."""
     _runs.labels(duty, outcome).inc()
+
+
+def count_push(provider: str, outcome: str) -> None:
+    """Count one try to wake a phone."""
+    _pushes.labels(provider, outcome).inc()

@@ -26,6 +26,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.worker.loop import run_worker
+from gateway.worker.push.configured import make_providers
 
 _log = structlog.get_logger("gateway")
 _GRACE_SECONDS = 5
@@ -110,7 +111,7 @@ def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
     """Open everything this process works with, watch its token, and publish its figures."""
     with (
         open_context(settings, on_hung=end_process) as context,
-        context.canary.singing(settings.canary_seconds),
+        context.canary.singing(settings.canary_seconds, context.keys.refresh),
         published(settings, context, role),
     ):
         yield context
@@ -122,6 +123,7 @@ async def serve_all(settings: Settings) -> None:
     stop = _stop_event()
     with _watched_context(settings, Role.ALL) as context:
         doors, post = make_doors(settings, context), make_post(settings)
+        providers = make_providers(settings, context.clock)
         _log.info("serving", **{f"{role}_door": config.bind[0] for role, config in configs.items()})
 
         async def stopped() -> None:
@@ -132,7 +134,7 @@ async def serve_all(settings: Settings) -> None:
             hypercorn_serve(doors[role], config, shutdown_trigger=stopped, mode="asgi")  # type: ignore[arg-type]
             for role, config in configs.items()
         ]
-        await _until_first_ends(stop, *servers, run_worker(context, post, stop))
+        await _until_first_ends(stop, *servers, run_worker(context, post, providers, stop))
     _log.info("stopped")
 
 
@@ -141,7 +143,7 @@ async def work(settings: Settings) -> None:
     stop = _stop_event()
     with _watched_context(settings, "worker") as context:
         _log.info("working")
-        await run_worker(context, make_post(settings), stop)
+        await run_worker(context, make_post(settings), make_providers(settings, context.clock), stop)
     _log.info("stopped")
 
 

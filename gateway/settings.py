@@ -94,7 +94,8 @@ class Settings(BaseSettings):
         10,
         ge=1,
         le=3600,
-        description="How often a process has its token compute something it knows the answer to.",
+        description="How often a process has its token compute something it knows the answer to, and looks for new versions "
+        "of the gateway's own keys.",
     )
     workers: int = Field(1, ge=1, le=64, description="Processes of `serve application` and `serve client`.")
     content_bytes_most: int = Field(
@@ -107,6 +108,42 @@ class Settings(BaseSettings):
         default=False, description="Allow callbacks to loopback and private addresses (for trying out)."
     )
     callback_seconds_most: int = Field(10, ge=1, le=120, description="Seconds a callback may take.")
+    push_web_key_file: Path | None = Field(
+        None, description="PEM private key on P-256 under which Web Push is sent (VAPID); empty: no Web Push."
+    )
+    push_web_contact: str = Field(
+        "",
+        pattern=r"^$|^mailto:[!-~]+@[!-~]+$|^https://[!-~]+$",
+        description="Whom a push service can turn to, `mailto:` or `https:`; needed with the key.",
+    )
+    push_web_hosts: str = Field(
+        "",
+        description="Comma-separated names of the push services that Web Push may go to, those below them included; "
+        "empty: any with a public address.",
+    )
+    push_fcm_account_file: Path | None = Field(
+        None, description="JSON file of the service account for Firebase Cloud Messaging; empty: no FCM."
+    )
+    push_fcm_url: str = Field(
+        "https://fcm.googleapis.com", pattern="^https://.+$", description="Where FCM is reached."
+    )
+    push_apns_key_file: Path | None = Field(
+        None, description="The `.p8` key for Apple's push service; empty: no APNs."
+    )
+    push_apns_key_id: str = Field("", description="Id of that key; needed with it.")
+    push_apns_team_id: str = Field("", description="Team the key belongs to; needed with it.")
+    push_apns_topic: str = Field("", description="Bundle id of the app; needed with the key.")
+    push_apns_url: str = Field(
+        "https://api.push.apple.com",
+        pattern="^https://.+$",
+        description="Where APNs is reached; development builds of an app need `https://api.sandbox.push.apple.com`.",
+    )
+    push_ca_file: Path | None = Field(
+        None, description="PEM CA certificates that pushes trust instead of the system's."
+    )
+    push_private_addresses: bool = Field(
+        default=False, description="Allow Web Push to loopback and private addresses (for trying out)."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level of log lines."
     )

@@ -79,6 +79,7 @@ class Keyset:
     ended_at: datetime | None
     code_given_at: datetime | None
     binding: bytes
+    binding_version: int = 1  # of the key under the MAC
 
 
 def next_status(status: KeysetStatus, action: KeysetAction) -> KeysetStatus:

@@ -74,6 +74,7 @@ class Transaction:
     expires_at: datetime
     settled_at: datetime | None
     binding: bytes = b""
+    binding_version: int = 1  # of the key under the MAC
 
 
 def next_status(status: TransactionStatus, action: TransactionAction) -> TransactionStatus:

@@ -101,7 +101,7 @@ def prove(ctx: Context, facts: Facts | None, request: ClientRequest) -> Seen:
     """Check binding and code on the device; an unknown keyset costs the same with a decoy key."""
     presented = request.authcode or bytes(32)
     if facts is None:
-        ctx.device.mac(ctx.keys.binding, bindings.NO_BINDING)
+        ctx.device.mac(ctx.keys.binding.current[1], bindings.NO_BINDING)
         return _decoy(ctx, request, presented, bound=True)
     bound = bindings.is_bound(ctx, facts.keyset, facts.user.status)
     if not bound or facts.keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed

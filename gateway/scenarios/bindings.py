@@ -13,6 +13,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event
 from gateway.store.events import Event
 from gateway.wire.binding import KeysetBinding, TransactionBinding
+from hsm.errors import KeyMissing
 
 NO_BINDING = bytes(256)  # about as long as a real one, so that where there is none it costs as much
 
@@ -46,7 +47,9 @@ def binding_input(keyset: Keyset, user_status: UserStatus) -> bytes:
 
 def bind(ctx: Context, keyset: Keyset, user_status: UserStatus) -> Keyset:
     """Return the keyset with a fresh MAC. Talks to the device."""
-    return replace(keyset, binding=ctx.device.mac(ctx.keys.binding, binding_input(keyset, user_status)))
+    version, key = ctx.keys.binding.current
+    mac = ctx.device.mac(key, binding_input(keyset, user_status))
+    return replace(keyset, binding=mac, binding_version=version)
 
 
 def is_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
@@ -54,10 +57,22 @@ def is_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
     try:
         over = binding_input(keyset, user_status)
     except (AttributeError, OverflowError, TypeError, ValueError):  # SQLite keeps values of any type
-        ctx.device.mac(ctx.keys.binding, NO_BINDING)
+        ctx.device.mac(ctx.keys.binding.current[1], NO_BINDING)
         return False
-    mac = ctx.device.mac(ctx.keys.binding, over)
-    return hmac.compare_digest(mac, keyset.binding)
+    return _is_mac(ctx, over, keyset)
+
+
+def _is_mac(ctx: Context, over: bytes, row: Keyset | Transaction) -> bool:
+    """Say whether the row has the MAC over these bytes, by the version of the key that it names."""
+    key = ctx.keys.binding.of(row.binding_version)
+    if key is None:
+        ctx.device.mac(ctx.keys.binding.current[1], over)
+        return False
+    try:
+        mac = ctx.device.mac(key, over)
+    except KeyMissing:  # destroyed a moment ago, when no row of ours used it any more
+        return False
+    return hmac.compare_digest(mac, row.binding)
 
 
 class BrokenBinding(Refusal):
@@ -91,16 +106,18 @@ def alarm(row: Keyset | Transaction, now: datetime, origin: Origin) -> Event:
 
 def bind_transaction(ctx: Context, transaction: Transaction) -> Transaction:
     """Return the transaction with its MAC. Talks to the device."""
-    return replace(transaction, binding=ctx.device.mac(ctx.keys.binding, transaction_input(transaction)))
+    version, key = ctx.keys.binding.current
+    mac = ctx.device.mac(key, transaction_input(transaction))
+    return replace(transaction, binding=mac, binding_version=version)
 
 
 def require_bound_transaction(ctx: Context, transaction: Transaction) -> None:
     """Raise BrokenBinding unless the row is the one the HSM vouched for. Talks to the device."""
     try:
-        mac = ctx.device.mac(ctx.keys.binding, transaction_input(transaction))
+        over = transaction_input(transaction)
     except (AttributeError, OverflowError, TypeError, ValueError):  # SQLite keeps values of any type
         raise BrokenBinding(transaction) from None
-    if not hmac.compare_digest(mac, transaction.binding):
+    if not _is_mac(ctx, over, transaction):
         raise BrokenBinding(transaction)
 
 

@@ -7,8 +7,8 @@ answers wrongly is found before somebody is refused for it, and one that is away
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import structlog
@@ -58,14 +58,16 @@ class Canary:
         return mac == self._answer and self._device.verify(self._public, digest, signature)
 
     @contextmanager
-    def singing(self, seconds: float) -> Iterator[None]:
-        """Ask at this interval, in a thread of its own, for as long as the block lasts."""
+    def singing(self, seconds: float, then: Callable[[], None]) -> Iterator[None]:
+        """Ask at this interval, in a thread of its own, for as long as the block lasts, and do `then` each time."""
         over = threading.Event()
 
         def run() -> None:
-            self.sing()
-            while not over.wait(seconds):
+            while not over.is_set():
                 self.sing()
+                with suppress(DeviceError):
+                    then()
+                over.wait(seconds)
 
         thread = threading.Thread(target=run, name="canary", daemon=True)
         thread.start()

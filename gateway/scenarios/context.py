@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.scenarios.canary import Canary
+from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.waiting import Waiters
 from gateway.store.database import Collision, Connection, Database
 from hsm.desk import Desk
@@ -20,15 +21,16 @@ T = TypeVar("T")
 HOUSE_KEYS = ("binding", "webhook", "activation", "credential", "decoy")
 HOUSE_PAIR = "receipt"
 RECEIPT_VERSION = 1
-MASTER = "master"
-MASTER_VERSION = 1  # of the key from which new keysets are derived
+MASTER = "master"  # from which keys are derived
+BINDING = "binding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseKeys:
     """Handles of the gateway's own keys on the token, found by their labels, never by the database."""
 
-    binding: KeyRef
+    binding: KeyVersions
+    master: KeyVersions | None  # None: the token cannot derive keys, or has no master
     webhook: KeyRef
     activation: KeyRef
     credential: KeyRef
@@ -41,9 +43,23 @@ class HouseKeys:
     def find(cls, device: Device) -> "HouseKeys":
         """Find them; hsm.errors.HouseKeyMissing names the one that is not there."""
         private, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
-        named = {name: device.house_key(name) for name in HOUSE_KEYS}
+        named = {name: device.house_key(name) for name in HOUSE_KEYS if name != BINDING}
+        binding = KeyVersions(device, BINDING)
+        master = KeyVersions(device, MASTER) if device.can_derive and has_any(device, MASTER) else None
         point = device.public_point(public)
-        return cls(**named, receipt=private, receipt_public=public, receipt_point=point)
+        return cls(
+            **named,
+            binding=binding,
+            master=master,
+            receipt=private,
+            receipt_public=public,
+            receipt_point=point,
+        )
+
+    def refresh(self) -> None:
+        """Learn of versions that were made since. Talks to the device."""
+        for versions in filter(None, (self.binding, self.master)):
+            versions.refresh()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

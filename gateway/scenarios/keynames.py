@@ -11,21 +11,23 @@ from typing import Any
 
 from gateway.rules.keyset import Keyset, spent_keys
 from gateway.rules.policy import Residency
-from gateway.scenarios.context import MASTER_VERSION, Context
+from gateway.scenarios.context import Context
 from gateway.wire import keyname
 from gateway.wire.errors import WireError
 from gateway.wire.keyname import DerivedName
-from hsm.errors import DeviceError, InvalidUri, KeyMissing
+from hsm.errors import DeliveryRefused, DeviceError, InvalidUri, KeyMissing
 from hsm.keys import DerivedRef, KeyKind, KeyRef, PointRef, PublicRef, SecretRef
 
 _ON_TOKEN = "pkcs11:"  # noqa: S105  # a scheme
 _KPUBLIC_LABEL = "countersign-user-kpublic"
 
 
-def new_secret(residency: Residency) -> str:
-    """Return the name of a secret key that is about to be made."""
+def new_secret(ctx: Context, residency: Residency) -> str:
+    """Return the name of a secret key that is about to be made: a derived one is of the newest master."""
     if residency is Residency.DERIVED:
-        return DerivedName(MASTER_VERSION, secrets.token_bytes(keyname.SALT_LENGTH)).text()
+        if ctx.keys.master is None:
+            raise DeliveryRefused("the token has no master, so no key can be derived")
+        return DerivedName(ctx.keys.master.newest, secrets.token_bytes(keyname.SALT_LENGTH)).text()
     return KeyRef(KeyKind.SECRET, secrets.token_bytes(16)).uri()
 
 

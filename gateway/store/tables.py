@@ -110,7 +110,7 @@ keysets = sa.Table(
     _number("step_seconds"), _number("digits"), _number("flags"), _bytes("salt"), _bytes("package_sha256"),
     _moment("created_at"), _moment("valid_until"), _moment("lapses_at", nullable=True, index=True),
     _moment("registered_at", nullable=True), _moment("ended_at", nullable=True),
-    _moment("code_given_at", nullable=True), _bytes("binding"), _of_user(),
+    _moment("code_given_at", nullable=True), _bytes("binding"), _number("binding_version", 1), _of_user(),
     sa.Index(None, "application_id", "user_id"), sa.UniqueConstraint("khmac"), sa.UniqueConstraint("kauth"),
     sa.Index(None, "kpublic"),
 )  # fmt: skip
@@ -129,7 +129,8 @@ transactions = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False), _bytes("content_sha256"), _number("digits"),
     sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
     _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
-    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _bytes("binding"), _of_user(),
+    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _bytes("binding"),
+    _number("binding_version", 1), _of_user(),
     sa.Index(None, "application_id", "id"), sa.Index(None, "application_id", "user_id", "status"),
     sa.Index(None, "status", "expires_at"),
 )  # fmt: skip

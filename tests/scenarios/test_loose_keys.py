@@ -290,7 +290,7 @@ def test_a_forged_keyset_row_does_not_make_the_sweep_destroy_a_key_of_the_house(
     issued = run(bench.issue("anna"))
     bench.write(
         "UPDATE keysets SET khmac = :khmac, kauth = :kauth, lapses_at = '2030-01-01 00:00:00.000000'",
-        khmac=bench.ctx.keys.binding.uri(),
+        khmac=bench.ctx.keys.binding.current[1].uri(),
         kauth=bench.ctx.keys.webhook.uri(),
     )
     run(housekeeping.lapse_keysets(bench.ctx))

@@ -250,6 +250,7 @@ def upgrade() -> None:
         sa.Column("expires_at", Moment(), nullable=False),
         sa.Column("settled_at", Moment(), nullable=True),
         sa.Column("binding", sa.LargeBinary(), nullable=False),
+        sa.Column("binding_version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
             ["application_id", "user_id"],
             ["users.application_id", "users.user_id"],
@@ -307,6 +308,7 @@ def upgrade() -> None:
         sa.Column("ended_at", Moment(), nullable=True),
         sa.Column("code_given_at", Moment(), nullable=True),
         sa.Column("binding", sa.LargeBinary(), nullable=False),
+        sa.Column("binding_version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
             ["application_id", "user_id"],
             ["users.application_id", "users.user_id"],
