@@ -37,6 +37,7 @@ class EventType(StrEnum):
     CALLBACK_FAILED = "callback.failed"
     CALLBACK_GIVEN_UP = "callback.given_up"
     CALLBACK_FORGED = "callback.forged"
+    PUSH_ADDRESS_DROPPED = "device.push_dropped"
 
 
 CATALOGUE: dict[EventType, str] = {
@@ -71,4 +72,5 @@ CATALOGUE: dict[EventType, str] = {
     EventType.CALLBACK_FAILED: "a callback was not accepted and will be tried again",
     EventType.CALLBACK_GIVEN_UP: "a callback was not accepted in time and is given up",
     EventType.CALLBACK_FORGED: "a callback in the outbox is not the gateway's; it is given up and never sent",
+    EventType.PUSH_ADDRESS_DROPPED: "a push service knows a phone's push address no more; the address was forgotten",
 }

@@ -46,6 +46,7 @@ class Policy:
     steps_ahead: int = 1
     digits: int = 8
     offline_allowed: bool = False
+    push: bool = True
     request_window_seconds: int = 300
     failures_most: int = 5
     register_hours: int = 72
@@ -87,6 +88,7 @@ SWITCHES: dict[str, str] = {
     "forbid_biometrics": "phones must ask for the password, not a finger or a face",
     "kpublic_required": "a phone must register Kpublic before it may do anything else",
     "offline_allowed": "short codes may be used by transactions that ask for it",
+    "push": "phones that gave a push address are woken when something waits for them",
     "weak_secret": "online delivery may use a secret that people choose, for ten minutes",
 }
 

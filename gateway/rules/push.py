@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 RUNNING_PER_PROVIDER = 32
+SECONDS_MOST = 10  # a try may take
 CLAIM_SECONDS = 20  # what noting the result may take beside the time of the try itself
 _SCHEDULE_SECONDS = (2, 10, 30, 120)
 _WAIT_MOST = timedelta(days=28)  # no push service keeps a message longer

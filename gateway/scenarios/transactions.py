@@ -19,7 +19,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import created_view, transaction_view
-from gateway.store import keysets, transactions, users
+from gateway.store import keysets, pushes, transactions, users
 from gateway.store.database import Connection
 
 
@@ -128,6 +128,8 @@ def _create(
         **settling.subject(application.id, transaction),
     )
     record(connection, [event])
+    if application.policy.push:
+        pushes.want_pushes(connection, application.id, user.user_id, now, transaction.expires_at)
     finish(connection, asker, once, transaction.id, now)
     return created_view(transaction), True
 

@@ -22,7 +22,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
 from gateway.scenarios.representation import keyset_view, user_view
-from gateway.store import applications, keysets, loose_keys, transactions, users
+from gateway.store import applications, keysets, loose_keys, pushes, transactions, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from hsm.errors import DeviceError
@@ -198,6 +198,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     record(connection, lines)
     if change.action is UserAction.DELETE:
         _cancel_pending(connection, application, change, origin)
+        pushes.drop_addresses_of(connection, application.id, change.seen.user_id)
     if change.status is not change.seen.status:
         data = {"user": change.seen.user_id, "status": change.status, "reason": reason}
         name = {UserStatus.ACTIVE: "unblocked"}.get(change.status, str(change.status))

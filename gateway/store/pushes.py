@@ -42,7 +42,10 @@ def want_pushes(
 
 @cache
 def _wanting(dialect: str) -> sa.Executable:
-    now, until = sa.bindparam("now", type_=pushes.c.next_at.type), sa.bindparam("until", type_=pushes.c.next_at.type)
+    now, until = (
+        sa.bindparam("now", type_=pushes.c.next_at.type),
+        sa.bindparam("until", type_=pushes.c.next_at.type),
+    )
     in_force = sa.exists().where(
         keysets.c.application_id == devices.c.application_id,
         keysets.c.user_id == devices.c.user_id,
@@ -50,7 +53,7 @@ def _wanting(dialect: str) -> sa.Executable:
         keysets.c.status == KeysetStatus.ACTIVE,
         keysets.c.valid_until > now,
     )
-    one, none = sa.literal_column("1"), sa.literal_column("0")
+    one, none = sa.literal_column("1", sa.Integer), sa.literal_column("0", sa.Integer)
     reachable = sa.select(devices.c.id, one, none, now, until).where(
         devices.c.application_id == sa.bindparam("of_application"),
         devices.c.user_id == sa.bindparam("of_user"),
@@ -85,7 +88,9 @@ def claim_pushes(
         room: how many to take at most, of each provider.
     """
     claimed = []
-    asked = sa.select(pushes, devices.c.application_id, devices.c.user_id, devices.c.push_provider, devices.c.push_id)
+    asked = sa.select(
+        pushes, devices.c.application_id, devices.c.user_id, devices.c.push_provider, devices.c.push_id
+    )
     for provider, most in room.items():
         due = (
             _due(asked, now)
@@ -127,7 +132,9 @@ def end_push(connection: Connection, push: Push) -> None:
     """Forget a push that is done or given up, unless something more came meanwhile: then it is due again."""
     mine = pushes.c.device_id == push.device_id
     connection.execute(sa.delete(pushes).where(mine, pushes.c.version == push.version))
-    connection.execute(sa.update(pushes).where(mine, pushes.c.version != push.version).values(claimed_until=None))
+    connection.execute(
+        sa.update(pushes).where(mine, pushes.c.version != push.version).values(claimed_until=None)
+    )
 
 
 def postpone_push(connection: Connection, push: Push, next_at: datetime) -> None:

@@ -3,8 +3,6 @@
 Each try has the same id, a fresh time and a fresh seal.
 """
 
-import asyncio
-from collections import Counter
 from datetime import datetime, timedelta
 
 import structlog
@@ -28,6 +26,7 @@ from gateway.store.deliveries import Delivery
 from gateway.wire import callback
 from gateway.wire.errors import WireError
 from gateway.worker.posting import NotDelivered, Post, send
+from gateway.worker.tries import Tries
 
 _log = structlog.get_logger("worker")
 _ERROR_MOST = 200
@@ -41,38 +40,23 @@ class Courier:
 
     def __init__(self, ctx: Context, post: Post) -> None:
         self._ctx, self._post = ctx, post
-        self._running: dict[asyncio.Task[None], str] = {}
-        self._failure: BaseException | None = None
+        self.tries = Tries()
 
     async def start_due(self) -> int:
         """Claim what is due and begin a try of each; return how many.
 
         Raises what a try failed with that was not the receiver's fault: an outage, or a bug.
         """
-        self._raise_failure()
+        self.tries.raise_failure()
         until = self._ctx.clock.now() + timedelta(seconds=CLAIM_SECONDS + self._post.seconds_most)
         claimed = await self._claim(until)
         for delivery in claimed:
-            task = asyncio.ensure_future(_try(self._ctx, self._post, delivery, until))
-            self._running[task] = delivery.application_id
-            task.add_done_callback(self._ended)
+            self.tries.begin(delivery.application_id, _try(self._ctx, self._post, delivery, until))
         return len(claimed)
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait until a try under way has ended, at most so long; False at once if there is none."""
-        if not self._running:
-            return False
-        await asyncio.wait(self._running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return True
-
-    async def finish(self) -> None:
-        """Wait for every try under way; raises as ``start_due``."""
-        await asyncio.gather(*self._running, return_exceptions=True)
-        self._raise_failure()
-
     async def _claim(self, until: datetime) -> list[Delivery]:
-        busy = Counter(self._running.values())
-        free = RUNNING_MOST - len(self._running)
+        busy = self.tries.busy()
+        free = RUNNING_MOST - busy.total()
         if free <= 0:
             return []
         now = self._ctx.clock.now()
@@ -84,16 +68,6 @@ class Courier:
                 room[application] = most
                 free -= most
         return await self._ctx.unit(deliveries.claim_deliveries, now, until, room) if room else []
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
-
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
 
 
 async def _try(ctx: Context, post: Post, delivery: Delivery, until: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What does the worker do, and how often: callbacks all the time, housekeeping now and then."""
+"""What does the worker do, and how often: callbacks and pushes all the time, housekeeping now and then."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,22 +12,27 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.user_lifecycle import block_overdue
 from gateway.worker.callbacks import Courier
 from gateway.worker.posting import Post
+from gateway.worker.pushes import Providers, Waker
 from hsm.errors import DeviceError
 
 _log = structlog.get_logger("worker")
 _CALLBACK_SECONDS = 0.5
+_PUSH_SECONDS = 0.5
 _EXPIRY_SECONDS = 1.0
 _SWEEP_SECONDS = 5.0
 _MARKS_SECONDS = 10.0
 _AFTER_OUTAGE_SECONDS = 3.0
 
 
-async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
+async def run_worker(ctx: Context, post: Post, providers: Providers, stop: asyncio.Event) -> None:
     """Run every duty until told to stop. A duty that fails is logged and tried again; the others go on."""
-    courier = Courier(ctx, post)
+    courier, waker = Courier(ctx, post), Waker(ctx, providers)
 
     async def callbacks() -> int:
-        return await courier.start_due() or await courier.wait(_CALLBACK_SECONDS)
+        return await courier.start_due() or await courier.tries.wait(_CALLBACK_SECONDS)
+
+    async def pushes() -> int:
+        return await waker.start_due() or await waker.tries.wait(_PUSH_SECONDS)
 
     async def marks() -> int:
         await housekeeping.forget_old_marks(ctx)
@@ -42,11 +47,13 @@ async def run_worker(ctx: Context, post: Post, stop: asyncio.Event) -> None:
 
     await asyncio.gather(
         _repeat("callbacks", callbacks, _CALLBACK_SECONDS, stop),
+        _repeat("pushes", pushes, _PUSH_SECONDS, stop),
         _repeat("expiry", expiry, _EXPIRY_SECONDS, stop),
         _repeat("sweep", sweep, _SWEEP_SECONDS, stop),
         _repeat("marks", marks, _MARKS_SECONDS, stop),
     )
-    await _end("callbacks", courier.finish)
+    await _end("callbacks", courier.tries.finish)
+    await _end("pushes", waker.close)
 
 
 async def _end(name: str, finish: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""How is one callback posted: a name resolved once, an address checked, and exactly that address connected to.
+"""How is something posted to a foreign address: a name resolved once, an address checked, that one connected to.
 
 So a name cannot point into the inner network after it was checked.
 """
@@ -26,7 +26,7 @@ def _lookups() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """How callbacks are posted. Names are looked up in threads of their own: a slow one holds up nothing else."""
+    """How something is posted. Names are looked up in threads of their own: a slow one holds up nothing else."""
 
     tls: ssl.SSLContext
     private_addresses: bool
@@ -43,7 +43,7 @@ async def send(post: Post, url: str, body: bytes, headers: Mapping[str, str]) ->
     try:
         # From the name to the status; the client's own limits are off.
         async with asyncio.timeout(post.seconds_most):
-            status = await _exchange(post, url, body, headers)
+            status = (await exchange(post, url, body, headers)).status_code
     except TimeoutError:
         raise NotDelivered("no answer in time") from None
     except NotDelivered:
@@ -54,7 +54,11 @@ async def send(post: Post, url: str, body: bytes, headers: Mapping[str, str]) ->
         raise NotDelivered(f"answered with status {status}")
 
 
-async def _exchange(post: Post, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+async def exchange(post: Post, url: str, body: bytes, headers: Mapping[str, str]) -> httpx2.Response:
+    """Post to the address that was checked and return status and headers of the answer, whose body is not read.
+
+    Without a time limit of its own; raises NotDelivered where the address may not be reached, else what httpx2 raises.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -73,11 +77,11 @@ async def _exchange(post: Post, url: str, body: bytes, headers: Mapping[str, str
             extensions={"sni_hostname": host},
         ) as answer,
     ):
-        return answer.status_code
+        return answer
 
 
 async def _resolve(post: Post, host: str, port: int) -> str:
-    """Return the address to connect to; refuses one that callbacks may not reach."""
+    """Return the address to connect to; refuses one that may not be reached."""
     try:
         found = await asyncio.get_running_loop().run_in_executor(
             post.lookups, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -86,6 +90,6 @@ async def _resolve(post: Post, host: str, port: int) -> str:
         raise NotDelivered("the name of the host cannot be resolved") from None
     addresses = [str(entry[4][0]) for entry in found]
     if not post.private_addresses and not all(is_public(address) for address in addresses):
-        raise NotDelivered("the host has an address that callbacks may not reach")
+        raise NotDelivered("the host has an address that may not be reached")
     # IPv4 first: many inner networks resolve IPv6 but do not route it.
     return min(addresses, key=lambda address: ipaddress.ip_address(address).version)

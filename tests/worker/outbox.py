@@ -18,7 +18,7 @@ async def deliver_due(ctx: Context, post: Post) -> int:
     """Make one try of what is due, as much as is begun at once, and see it to its end; return how many."""
     courier = Courier(ctx, post)
     begun = await courier.start_due()
-    await courier.finish()
+    await courier.tries.finish()
     return begun
 
 

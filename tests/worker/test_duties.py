@@ -29,7 +29,7 @@ def _work_until(bench: Bench, post: Post, done: Callable[[], bool], seconds: flo
 
     async def work() -> None:
         stop = asyncio.Event()
-        working = asyncio.ensure_future(run_worker(bench.ctx, post, stop))
+        working = asyncio.ensure_future(run_worker(bench.ctx, post, {}, stop))
         deadline = time.monotonic() + seconds
         while not await asyncio.to_thread(done):
             assert time.monotonic() < deadline, "the worker did not do it"
