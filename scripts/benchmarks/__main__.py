@@ -14,6 +14,7 @@ from scripts.benchmarks.population import Transactions, enrol_phones
 from scripts.benchmarks.postgres import throw_away_cluster
 from scripts.benchmarks.rates import measure_rates
 from scripts.benchmarks.report import Report
+from scripts.benchmarks.residency import measure_residency, measure_resident, print_residency
 from scripts.benchmarks.rounds import Measurement, Round
 from scripts.benchmarks.servers import Stage
 from scripts.benchmarks.slow_device import measure_slow_device, print_slow_device
@@ -39,6 +40,25 @@ def _arguments() -> argparse.Namespace:
     device = commands.add_parser("device", help="MACs per second of a slow device with 1, 4 and 16 sessions")
     device.add_argument("--seconds", type=float, default=3, help="for each number (%(default)s)")
     device.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    residency = commands.add_parser(
+        "residency", help="keys on the token and derived ones, by number of users"
+    )
+    add = residency.add_argument
+    add("--users", type=int, default=1_000_000, help="users of the larger database (%(default)s)")
+    add(
+        "--hot",
+        type=int,
+        default=1000,
+        help="users who confirm; the smaller database has no others (%(default)s)",
+    )
+    add(
+        "--resident",
+        type=int,
+        nargs="*",
+        default=[10, 100, 1000, 3000, 10_000],
+        help="numbers of users with keys on the token (%(default)s)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     return parser.parse_args()
 
 
@@ -55,6 +75,13 @@ def main() -> None:
             print_slow_device(figures)
             if arguments.json:
                 arguments.json.write_text(json.dumps(figures))
+            return
+        if arguments.command == "residency":
+            residency = measure_residency(folder, token_uri, arguments.users, arguments.hot)
+            residency["resident"] = measure_resident(create_token(folder), arguments.resident)
+            print_residency(residency)
+            if arguments.json:
+                arguments.json.write_text(json.dumps(residency))
             return
         with _database(arguments.database, folder) as (url, database):
             report = _measure(arguments, Stage.build(folder, token_uri, url, arguments.workers), database)

@@ -26,9 +26,9 @@ _HOURS_OPEN = 2
 _ROWS_OF_A_UNIT = 500
 
 
-def enrol_phones(stage: Stage, count: int) -> list[Phone]:
-    """Make users and enrol a phone for each, as banks and phones do it: keys in the token, Kpublic registered."""
-    api_key = stage.add_application()
+def enrol_phones(stage: Stage, count: int, policy: dict[str, object] | None = None) -> list[Phone]:
+    """Make users and enrol a phone for each, as banks and phones do it: Kpublic registered."""
+    api_key = stage.add_application(policy)
     with stage.everything(), Bank(f"http://127.0.0.1:{stage.application_port}", api_key) as bank:
         return [_enrol(bank, f"user-{number}") for number in track(range(count), "Enrolling phones")]
 

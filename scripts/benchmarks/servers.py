@@ -74,10 +74,13 @@ class Stage:
             raise SystemExit(f"{' '.join(words)}: {ran.stderr}")
         return ran.stdout
 
-    def add_application(self) -> str:
+    def add_application(self, policy: dict[str, object] | None = None) -> str:
         """Add an application whose callbacks go into the outbox (nobody delivers them); returns its API key."""
         callback = "https://127.0.0.1:9/callback"
-        shown = self.run("application", "add", "benchmark", "--callback", callback, "--json")
+        file = self.folder / "policy.json"
+        file.write_text(json.dumps(policy or {}))
+        words = ("application", "add", "benchmark", "--callback", callback, "--policy", str(file), "--json")
+        shown = self.run(*words)
         return str(json.loads(shown)["api_key"])
 
     @contextlib.contextmanager

@@ -1,0 +1,223 @@
+"""What do derived keys cost, and do they stay the same when there are a thousand times as many users?
+
+Two gateways on one token run side by side: one whose database has the users of the hot set alone, one whose database
+has a great many more. Their rows are those of real users with other names, keys and seals that nobody vouched for.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from rich.progress import track
+
+from hsm.device import Device
+from hsm.keys import DerivedRef, PointRef
+from scripts.benchmarks.exchange import Approval
+from scripts.benchmarks.load import run_burst
+from scripts.benchmarks.population import Transactions, enrol_phones
+from scripts.benchmarks.servers import Server, Stage
+from tests.counterparts.phone import Phone
+
+Json = dict[str, object]
+_STARTS = 5
+_CHUNK = 100  # confirmations of one gateway before the other has its turn
+_BURST_SECONDS = 120.0
+_PROBES = 300
+_ROWS_AT_ONCE = 20_000
+_POINT = bytes.fromhex(  # RFC 6979, section A.2.5
+    "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+    "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299"
+)
+
+
+class _Gateway:
+    """One of the two: its stage, the transactions that wait there, and what was measured."""
+
+    def __init__(self, stage: Stage, phones: list[Phone]) -> None:
+        self.stage = stage
+        self.supply = Transactions(stage, phones)
+        self.starts: list[float] = []
+        self.cold: list[float] = []
+        self.hot: list[float] = []
+        self.memory: dict[str, float] = {}
+
+    def figures(self, users: int) -> Json:
+        return {
+            "users": users,
+            "start_seconds": median(self.starts),
+            "cold_ms": median(self.cold[_CHUNK:] or self.cold),  # without the first requests of the process
+            "hot_ms": median(self.hot),
+            "memory_mib": self.memory,
+            "database_mib": (self.stage.folder / "data" / "countersign.db").stat().st_size / 2**20,
+        }
+
+
+def measure_residency(folder: Path, token_uri: str, users: int, hot: int) -> Json:
+    """Return the figures of both gateways, of single keys, and how many objects the token has."""
+    (folder / "few").mkdir()
+    (folder / "many").mkdir()
+    few = Stage.build(folder / "few", token_uri, "", 1)
+    few.run("init")
+    before = _objects(folder)
+    phones = enrol_phones(few, hot, {"residency": "derived"})
+    many = Stage.build(folder / "many", token_uri, "", 1)
+    _copy(few, many)
+    _fill(many, users - hot)
+    pair = (_Gateway(few, phones), _Gateway(many, phones))
+    for _ in track(range(_STARTS), "Starting"):
+        for each in pair:
+            began = time.perf_counter()
+            with each.stage.client_door():
+                each.starts.append(time.perf_counter() - began)
+    with pair[0].stage.client_door() as first, pair[1].stage.client_door() as second:
+        _confirm_in_turns(pair, (first, second), hot)
+    figures = {"few": pair[0].figures(hot), "many": pair[1].figures(users)}
+    for each in pair:
+        each.supply.close()
+    return figures | {"objects": (before, _objects(folder)), "keys": _single_keys(token_uri)}
+
+
+def _confirm_in_turns(pair: tuple[_Gateway, _Gateway], servers: tuple[Server, Server], hot: int) -> None:
+    for each, server in zip(pair, servers, strict=True):
+        each.memory["started"] = _memory(server.process.pid)
+    for name in ("cold", "hot"):  # every user once, then every user once more
+        for _ in track(range(0, hot, _CHUNK), f"Confirming, {name}"):
+            for each, server in zip(pair, servers, strict=True):
+                getattr(each, name).extend(_confirm(each, server, min(_CHUNK, hot)))
+        for each, server in zip(pair, servers, strict=True):
+            each.memory[name] = _memory(server.process.pid)
+
+
+def _confirm(gateway: _Gateway, server: Server, count: int) -> list[float]:
+    """Confirm so many transactions one after the other; the milliseconds of each. Every answer is checked."""
+    approvals = [Approval.sign(phone, shown) for phone, shown in gateway.supply.take(count)]
+    wires = ((number, approval.wire) for number, approval in enumerate(approvals))
+    burst = run_burst(server.port, wires, _BURST_SECONDS, 1, lambda: None)
+    for answer in burst.answers:
+        approvals[answer.number].check_confirmed(answer)
+    assert len(burst.answers) == count
+    return [answer.seconds * 1000 for answer in burst.answers]
+
+
+def _memory(pid: int) -> float:
+    """Return the MiB of a process and its children, shared pages split among those who share them."""
+    pids = [pid]
+    for each in pids:
+        pids += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+    lines = (line for each in pids for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _objects(folder: Path) -> int:
+    return sum(1 for _ in (folder / "tokens").glob("*/*.object"))
+
+
+def _copy(source: Stage, target: Stage) -> None:
+    with _database(source) as present, _database(target) as copy:
+        present.backup(copy)
+
+
+@contextlib.contextmanager
+def _database(stage: Stage) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(stage.folder / "data" / "countersign.db")) as connection:
+        yield connection
+        connection.commit()
+
+
+def _fill(stage: Stage, count: int) -> None:
+    """Add so many users with a device and a keyset each."""
+    with _database(stage) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        for start in track(range(0, count, _ROWS_AT_ONCE), "Filling"):
+            names = [secrets.token_hex(12) for _ in range(min(_ROWS_AT_ONCE, count - start))]
+            for table, change in (("users", _user), ("devices", _device), ("keysets", _keyset)):
+                _insert_like(connection, table, change, names)
+        connection.execute("ANALYZE")
+
+
+def _insert_like(
+    connection: sqlite3.Connection, table: str, change: Callable[[str], Json], names: list[str]
+) -> None:
+    found = connection.execute(f"SELECT * FROM {table} LIMIT 1")  # noqa: S608  # one of our three names
+    columns = [each[0] for each in found.description]
+    model = dict(zip(columns, found.fetchone(), strict=True))
+    places = ", ".join(f":{each}" for each in columns)
+    rows = (model | change(name) for name in names)
+    connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+
+
+def _user(name: str) -> Json:
+    return {"user_id": name}
+
+
+def _device(name: str) -> Json:
+    return {"id": f"dev_{name}", "user_id": name}
+
+
+def _keyset(name: str) -> Json:
+    random = os.urandom(128)
+    return {
+        "id": f"ks_{name}",
+        "user_id": name,
+        "device_id": f"dev_{name}",
+        "khmac": f"derived:master=1;salt={random[:32].hex()}",
+        "kauth": f"derived:master=1;salt={random[32:64].hex()}",
+        "kpublic": f"point:04{random[64:].hex()}",
+        "binding": random[:32],
+    }
+
+
+def _single_keys(token_uri: str) -> Json:
+    """Return microseconds of a single use, of a key that is held and of one that has to be made."""
+    with contextlib.closing(Device.open(token_uri)) as device:
+        digest, signature = bytes(32), (1).to_bytes(32, "big") * 2
+        secret = [DerivedRef(1, secrets.token_bytes(32)) for _ in range(_PROBES)]
+        made = [_microseconds(lambda key=key: device.mac(key, digest)) for key in secret]  # type: ignore[misc]
+        held = [_microseconds(lambda key=key: device.mac(key, digest)) for key in secret]  # type: ignore[misc]
+        point = PointRef(_POINT)
+        made_point, held_point = [], []
+        for _ in range(_PROBES):
+            device.forget([point])
+            made_point.append(_microseconds(lambda: device.verify(point, digest, signature)))
+            held_point.append(_microseconds(lambda: device.verify(point, digest, signature)))
+    return {
+        "mac_made_us": median(made),
+        "mac_held_us": median(held),
+        "verify_made_us": median(made_point),
+        "verify_held_us": median(held_point),
+    }
+
+
+def _microseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1e6
+
+
+def measure_resident(token_uri: str, steps: list[int]) -> list[Json]:
+    """Return for each number of resident users what a process with their keys on the token meets.
+
+    A process of its own makes the keys of each step and another one measures, because one process can start only once.
+    """
+    rows: list[Json] = []
+    present = 0
+    for users in track(steps, "Resident users"):
+        for words in (("fill", str(users - present)), ("look",)):
+            command = [sys.executable, "-m", "scripts.benchmarks.resident_keys", token_uri, *words]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        present = users
+        rows.append({"users": users} | json.loads(done.stdout))
+    return rows
+
+
+def print_residency(figures: Json) -> None:
+    """Print everything as it was measured."""
+    print(json.dumps(figures, indent=2))
