@@ -1,9 +1,9 @@
 """Which processes make up the gateway under test, who kills them, and who starts them again?
 
 The roles run as an operator runs them: two doors and a worker, each its own program, on one database and one
-token. The killer sends SIGKILL to any of them or of their children. It mostly strikes a role that works, and now
-and then one that is just starting, but that one not again before it was up: on a slow machine nothing would ever
-be up otherwise.
+token. The killer sends SIGKILL to any of them or of their children. It mostly strikes when all roles work, now and
+then while one is still starting, and now and then that one, but not again before it was up: on a slow machine, or
+one with other work, nothing would ever be up otherwise.
 """
 
 import contextlib
@@ -24,9 +24,12 @@ from tests.gateways import Gateway
 
 ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
 _LOOK_SECONDS = 0.1
+_AGAIN_SECONDS = 0.5
 _WORKER_STARTS_SECONDS = 5
 _STARTING = 0.2  # how often the killer takes one that is starting, if there is one
+_REGARDLESS = 0.2  # how often it takes one that works without waiting for the others
 _STOP_SECONDS = 30
+_PATIENCE_SECONDS = 120
 
 
 class Processes:
@@ -50,13 +53,21 @@ class Processes:
     def __enter__(self) -> Self:
         for role in ROLES:
             self._start(role)
-        self.gateway.wait_ready(self._running["application"])
         self._keeper.start()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not all(self._is_up(role) for role in ROLES):
+            if time.monotonic() > deadline:
+                self._end()
+                raise TimeoutError(self.gateway.log_file.read_text()[-4000:])
+            time.sleep(_LOOK_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._calm.set()
         self._stop.set()
         self._keeper.join()
@@ -74,7 +85,9 @@ class Processes:
 
         def kill() -> None:
             while not self._calm.wait(self._chance.uniform(least_seconds, most_seconds)):
-                self._kill_one()
+                mood = self._chance.random()
+                while not self._strike(mood) and not self._calm.wait(_AGAIN_SECONDS):
+                    pass
 
         thread = threading.Thread(target=kill)
         thread.start()
@@ -89,11 +102,18 @@ class Processes:
         """Kill nothing any more."""
         self._calm.set()
 
-    def _kill_one(self) -> None:
+    def _strike(self, mood: float) -> bool:
+        """Kill one process; False if it has to wait until all roles are up."""
         up = [role for role in ROLES if self._is_up(role)]
         self._spared -= set(up)
         starting = sorted(set(ROLES) - set(up) - self._spared)
-        roles = starting if starting and self._chance.random() < _STARTING else up
+        if mood < _STARTING and starting:
+            return self._kill_one_of(starting, up)
+        if mood < _STARTING + _REGARDLESS or len(up) == len(ROLES):
+            return self._kill_one_of(up, up)
+        return False
+
+    def _kill_one_of(self, roles: list[str], up: list[str]) -> bool:
         with self._lock:
             candidates = [
                 (role, what, pid)
@@ -102,13 +122,14 @@ class Processes:
                 if self._running[role].poll() is None
             ]
             if not candidates:
-                return
+                return False
             role, what, pid = self._chance.choice(candidates)
             self._struck.add(role)
             self._spared |= {role} - set(up)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 self.kills[f"{role} {what}"] += 1
+        return True
 
     def _is_up(self, role: str) -> bool:
         urls = {"application": self.gateway.application_url, "client": self.gateway.client_url}

@@ -20,7 +20,7 @@ from tests.store.databases import KINDS, empty_database
 
 CONFIRMATIONS = int(os.environ.get("FAULTS_CONFIRMATIONS", "100"))
 SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(1_000_000)))
-LEAST, MOST = (float(seconds) for seconds in os.environ.get("FAULTS_PAUSE", "3-6").split("-"))
+LEAST, MOST = (float(seconds) for seconds in os.environ.get("FAULTS_PAUSE", "1-4").split("-"))
 
 
 @pytest.mark.long
@@ -29,7 +29,7 @@ def test_nothing_is_lost_while_processes_are_killed(
     kind: str, tmp_path: Path, token_uri: str, capsys: pytest.CaptureFixture[str]
 ):
     with empty_database(kind, tmp_path) as url, capsys.disabled():
-        print(f"\n{CONFIRMATIONS} confirmations, a kill every {LEAST:g} to {MOST:g} s, seed {SEED}")  # noqa: T201
+        print(f"\n{CONFIRMATIONS} confirmations, a kill after {LEAST:g} to {MOST:g} s, seed {SEED}")  # noqa: T201
         gateway = fault_run.make_gateway(tmp_path, token_uri, "" if kind == "sqlite" else url)
         report = fault_run.run(gateway, CONFIRMATIONS, pause=(LEAST, MOST), seed=SEED)
         print(f"\n{report.text()}\n{'seed':>28}  {SEED}")  # noqa: T201 - the report is what it is run for
