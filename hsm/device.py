@@ -7,6 +7,7 @@ or key object ever leaves this package.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -110,12 +111,16 @@ class Device(House):
         """Return what was counted so far and the state of this moment; cheap."""
         return replace(self._guard.snapshot(), fleeting=self._counts.read())
 
-    def together(self, work: Callable[[Desk], T]) -> T:
+    def together(self, work: Callable[[Desk], T], fleeting_keys: Sequence[FleetingRef] = ()) -> T:
         """Run work that uses keys many times, in one turn: it waits once and keeps one session.
 
+        `fleeting_keys` are those of them that are not on the token: what the HSM does not hold of them is made
+        first, in one turn; without being told, it has to be found out, and all the work is done alone then.
         If an operation fails, the work as a whole is tried a second and last time, and the error raised is about
         all of it; so it must change nothing, and whoever needs to know which operation it was asks for each alone.
         """
+        if fleeting_keys:
+            self._hold(fleeting_keys)
         try:
             return self._guard.use_together(lambda turn: work(Desk(turn)))
         except fleeting.NotHeld:
@@ -208,6 +213,19 @@ class Device(House):
     def user_keys(self) -> list[KeyRef]:
         """Return every key whose label begins with `countersign-user-`."""
         return [ref for ref, label in self._sweep() if label.startswith(USER_LABEL)]
+
+    def _hold(self, keys: Sequence[FleetingRef]) -> None:
+        def missing(connection: Connection, _: Session) -> list[FleetingRef]:
+            return connection.fleeting.missing(keys)
+
+        def make(connection: Connection, session: Session) -> None:
+            for key in wanted:
+                with suppress(DeviceRefused, NotFound):  # who uses it will be told
+                    derivation.made(connection, session, key)
+
+        wanted = self._guard.use(missing, "look")
+        if wanted:
+            self._guard.change(make, "make")
 
     def _sweep(self) -> list[tuple[KeyRef, str]]:
         return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")

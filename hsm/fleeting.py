@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -90,6 +90,13 @@ class FleetingKeys:
     def held(self, ref: FleetingRef) -> int | None:
         """Return the handle without counting: for whoever missed it a moment ago."""
         return self._held.get(ref)
+
+    def missing(self, refs: Sequence[FleetingRef]) -> list[FleetingRef]:
+        """Return those that are not held, each once. Counted."""
+        with self._lock:
+            found = [ref for ref in dict.fromkeys(refs) if ref not in self._held]
+            self._counts.misses += len(found)
+            return found
 
     def keep(self, ref: FleetingRef, handle: int) -> None:
         """Remember a key that was just made."""

@@ -16,7 +16,7 @@ from gateway.wire import keyname
 from gateway.wire.errors import WireError
 from gateway.wire.keyname import DerivedName
 from hsm.errors import DeliveryRefused, DeviceError, InvalidUri, KeyMissing
-from hsm.keys import DerivedRef, KeyKind, KeyRef, PointRef, PublicRef, SecretRef
+from hsm.keys import DerivedRef, FleetingRef, KeyKind, KeyRef, PointRef, PublicRef, SecretRef
 
 _ON_TOKEN = "pkcs11:"  # noqa: S105  # a scheme
 _KPUBLIC_LABEL = "countersign-user-kpublic"
@@ -74,6 +74,21 @@ def public_ref(name: str) -> PublicRef:
         return PointRef(keyname.read_point(name))
     except WireError:
         raise _unreadable() from None
+
+
+def fleeting_of(keyset: Keyset) -> list[FleetingRef]:
+    """Return the keys of a keyset that are not on the token, as far as the row names any; nobody vouched for it yet."""
+    refs: list[SecretRef | PublicRef] = []
+    for read in (
+        lambda: khmac_of(keyset),
+        lambda: kauth_of(keyset),
+        lambda: public_ref(keyset.kpublic or ""),
+    ):
+        with suppress(
+            DeviceError, AttributeError, TypeError, UnicodeError, ValueError
+        ):  # a row may say anything
+            refs.append(read())
+    return [ref for ref in refs if not isinstance(ref, KeyRef)]
 
 
 def keep_public(ctx: Context, name: str, point: bytes) -> None:

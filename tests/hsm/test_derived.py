@@ -259,6 +259,24 @@ def test_one_turn_for_many_operations_makes_the_keys_it_lacks(small_device: Devi
     assert small_device.snapshot().operations["turn", "again"] == 1
 
 
+def test_keys_that_are_named_beforehand_are_made_in_one_turn_and_a_bad_one_spoils_no_other(
+    small_device: Device,
+):
+    keys = [some_key() for _ in range(3)]
+    bad = [PointRef(b"\x04" + bytes([1]) * 64), DerivedRef(9, bytes(32))]
+
+    def work(desk: Desk) -> list[bytes]:
+        return [desk.mac(key, b"x") for key in keys]
+
+    macs = small_device.together(work, [keys[0], *bad, *keys])
+    operations = small_device.snapshot().operations
+    assert (operations["make", "ok"], operations["turn", "ok"]) == (1, 1)
+    assert ("turn", "again") not in operations
+    assert (small_device.snapshot().fleeting.made, small_device.snapshot().fleeting.misses) == (3, 5)
+    assert small_device.together(work, keys) == macs
+    assert small_device.snapshot().operations["make", "ok"] == 1
+
+
 def test_a_public_key_verifies_without_being_on_the_token(small_device: Device):
     point, digest, signature = signed_point()
     assert small_device.verify(point, digest, signature)
