@@ -6,6 +6,7 @@ Source: docs/reference/wire.md, "The message".
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from gateway.wire import tlv
 from gateway.wire.errors import WireError
@@ -84,28 +85,7 @@ class Message:
 
     def encode(self) -> bytes:
         """Return the bytes that Khmac authenticates and Kprivate signs."""
-        user = [
-            (_APPLICATION, check_id(self.application, what="application")),
-            (_USER, check_id(self.user, what="user")),
-        ]
-        return tlv.sequence(
-            [
-                (_DATA, self._data()),
-                (_USER_ID, tlv.sequence(user)),
-                (_FINGERPRINT, self.fingerprint),
-                (_STEP, tlv.number(self.step, STEP_BYTES, what="step")),
-            ]
-        )
-
-    def _data(self) -> bytes:
-        parts = [(_OPERATION, bytes([self.operation]))]
-        if self.transaction is not None:
-            parts.append((_TRANSACTION, check_id(self.transaction, what="transaction")))
-        media_type = check_text(self.media_type, what="media_type", most_bytes=MEDIA_TYPE_BYTES)
-        parts += [(_MEDIA_TYPE, media_type), (_DIGEST, self.content_digest)]
-        if self.title is not None:
-            parts.append((_TITLE, check_text(self.title, what="title", most_bytes=TITLE_BYTES)))
-        return tlv.sequence(parts)
+        return _encode(self)
 
     def digest(self) -> bytes:
         """Return SHA-256 of the encoding, 32 bytes: what ECDSA signs."""
@@ -130,6 +110,29 @@ class Message:
             fingerprint=parts[_FINGERPRINT],
             step=tlv.read_number(parts[_STEP], STEP_BYTES, what="step"),
         )
+
+
+@lru_cache(maxsize=64)  # one message is encoded for code, signature and receipt
+def _encode(message: Message) -> bytes:
+    user = [(_APPLICATION, message.application.encode()), (_USER, message.user.encode())]
+    return tlv.sequence(
+        [
+            (_DATA, _data(message)),
+            (_USER_ID, tlv.sequence(user)),
+            (_FINGERPRINT, message.fingerprint),
+            (_STEP, tlv.number(message.step, STEP_BYTES, what="step")),
+        ]
+    )
+
+
+def _data(message: Message) -> bytes:
+    parts = [(_OPERATION, bytes([message.operation]))]
+    if message.transaction is not None:
+        parts.append((_TRANSACTION, message.transaction.encode()))
+    parts += [(_MEDIA_TYPE, message.media_type.encode()), (_DIGEST, message.content_digest)]
+    if message.title is not None:
+        parts.append((_TITLE, message.title.encode()))
+    return tlv.sequence(parts)
 
 
 def _operation(value: bytes) -> Operation:

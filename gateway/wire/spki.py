@@ -5,6 +5,7 @@ RFC 5480 with the named curve and the uncompressed point, nothing else. Source: 
 """
 
 import hashlib
+from functools import lru_cache
 
 from gateway.wire import base64s
 from gateway.wire.errors import WireError
@@ -52,6 +53,7 @@ def jwk_members(point: bytes) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1024)
 def jwk_thumbprint(point: bytes) -> str:
     """Return the RFC 7638 SHA-256 thumbprint, base64url, 43 characters. Raises WireError as `check_point`."""
     members = ",".join(f'"{name}":"{value}"' for name, value in jwk_members(point).items())

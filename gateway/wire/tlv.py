@@ -41,7 +41,11 @@ def sequence(parts: Iterable[tuple[int, bytes]]) -> bytes:
         if tag & _NUMBER <= last:
             raise WireError("tlv_order", f"{tag:02X}")
         last = tag & _NUMBER
-        encoded += encode(tag, value)
+        if len(value) < _SHORT_LENGTHS and _is_tag(tag):  # nearly all are short, and this is done very often
+            encoded += bytes((tag, len(value)))
+            encoded += value
+        else:
+            encoded += encode(tag, value)
     return bytes(encoded)
 
 

@@ -1,0 +1,84 @@
+"""Do requests that arrive together share one hop, each with its own result?"""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.scenarios.batching import Room
+
+
+class Worker:
+    """Doubles numbers, once it is let; a negative one is refused, and 13 fails its batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.may_go_on = asyncio.Event()
+
+    async def work(self, batch: list[int]) -> Sequence[int | Exception]:
+        self.batches.append(batch)
+        await self.may_go_on.wait()
+        if 13 in batch:
+            raise LookupError("13")
+        return [ValueError(number) if number < 0 else 2 * number for number in batch]
+
+
+async def _asked(room: Room[int, int], *numbers: int) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(room.ask(number)) for number in numbers]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+def test_what_arrives_while_a_batch_runs_makes_up_the_next_ones():
+    async def run() -> None:
+        worker = Worker()
+        room: Room[int, int] = Room(worker.work, 3)
+        tasks = await _asked(room, 1)
+        tasks += await _asked(room, 2, 3, 4, 5)
+        worker.may_go_on.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
+        assert worker.batches == [[1], [2, 3, 4], [5]]
+        assert await room.ask(6) == 12
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_for_the_one_it_belongs_to_and_a_failure_for_its_batch():
+    async def run() -> None:
+        worker = Worker()
+        room: Room[int, int] = Room(worker.work, 2)
+        tasks = await _asked(room, 1)
+        tasks += await _asked(room, -2, 3, 13, 4, 5)
+        worker.may_go_on.set()
+        kinds = [
+            type(each) if isinstance(each, Exception) else each
+            for each in await asyncio.gather(*tasks, return_exceptions=True)
+        ]
+        assert kinds == [2, ValueError, 6, LookupError, LookupError, 10]
+
+    asyncio.run(run())
+
+
+def test_who_goes_away_takes_nothing_from_the_others():
+    async def run() -> None:
+        worker = Worker()
+        room: Room[int, int] = Room(worker.work, 10)
+        first, second = await _asked(room, 1, 2)
+        first.cancel()
+        worker.may_go_on.set()
+        assert await second == 4
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    asyncio.run(run())
+
+
+def test_a_room_goes_on_after_the_loop_that_used_it_has_ended():
+    worker_batches: list[list[int]] = []
+
+    async def work(batch: list[int]) -> Sequence[int | Exception]:
+        worker_batches.append(batch)
+        return batch
+
+    room: Room[int, int] = Room(work, 10)
+    assert [asyncio.run(room.ask(number)) for number in (1, 2)] == [1, 2]
