@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+ONLINE, OFFLINE = (
+    "online",
+    "offline",
+)  # the channel of an answer: the phone's own, or digits through the application
 NOT_ACCEPTED_MOST = 20  # refused and late answers that are kept with a transaction
 
 

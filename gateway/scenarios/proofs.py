@@ -5,7 +5,7 @@ import hmac
 from datetime import datetime
 
 from gateway.rules import confirmation as rules
-from gateway.rules.confirmation import Verdict
+from gateway.rules.confirmation import Check, Verdict
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import Transaction
@@ -13,8 +13,11 @@ from gateway.scenarios import keynames
 from gateway.scenarios.context import Context
 from gateway.wire import receipt, spki, timestep
 from gateway.wire.bodies import Proofs
+from gateway.wire.code import truncate
 from gateway.wire.message import Message, Operation
 from gateway.wire.receipt import ReceiptClaims
+
+SHORT_VERIFIED = (Check.STEP, Check.CODE)
 
 
 def verify(
@@ -73,7 +76,17 @@ def message_about(
 
 def code_matches(ctx: Context, keyset: Keyset, message: Message, code: bytes) -> bool:
     """Say whether the full code (32 bytes) is right; compared in constant time."""
-    return hmac.compare_digest(ctx.device.mac(keynames.khmac_of(keyset), message.encode()), code)
+    return hmac.compare_digest(_full_code(ctx, keyset, message), code)
+
+
+def short_code_matches(ctx: Context, keyset: Keyset, message: Message, code: str, digits: int) -> bool:
+    """Say whether the digits are right; compared in constant time."""
+    expected = truncate(_full_code(ctx, keyset, message), digits)
+    return hmac.compare_digest(expected.encode(), code.encode())
+
+
+def _full_code(ctx: Context, keyset: Keyset, message: Message) -> bytes:
+    return ctx.device.mac(keynames.khmac_of(keyset), message.encode())
 
 
 def signature_matches(ctx: Context, kpublic: str | None, message: Message, signature: bytes | None) -> bool:
@@ -111,6 +124,26 @@ def make_receipt(
         signature=shown.signature_der if signed else None,
         kpublic=_thumbprint(keyset) if signed else None,
     )
+    return _sign(ctx, claims)
+
+
+def make_short_receipt(
+    ctx: Context, keyset: Keyset, message: Message, code: str, attempt_id: str, now: datetime
+) -> str:
+    """Return the receipt for a short code, with which no signature comes."""
+    claims = ReceiptClaims(
+        issuer=ctx.issuer,
+        issued_at=now.replace(microsecond=0),
+        id=attempt_id,
+        keyset=keyset.id,
+        message=message,
+        code=code,
+        verified=SHORT_VERIFIED,
+    )
+    return _sign(ctx, claims)
+
+
+def _sign(ctx: Context, claims: ReceiptClaims) -> str:
     signing_input = receipt.signing_input(receipt_kid(ctx), claims)
     raw = ctx.device.sign(ctx.keys.receipt, hashlib.sha256(signing_input).digest())
     return receipt.compact(signing_input, raw)

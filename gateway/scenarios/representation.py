@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from gateway.rules.confirmation import OFFLINE
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.rules.user import User
@@ -102,7 +103,7 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
         "channel": attempt.channel,
         "keyset": attempt.keyset_id,
         "step": attempt.step,
-        "code": base64s.encode(attempt.code),
+        "code": attempt.code.decode() if attempt.channel == OFFLINE else base64s.encode(attempt.code),
         "signature": None if attempt.signature is None else base64s.encode(attempt.signature),
         "verified": list(attempt.verified),
         "outcome": attempt.outcome,

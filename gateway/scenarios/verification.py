@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.refusals import Refusal
-from gateway.rules.confirmation import Outcome
+from gateway.rules.confirmation import OFFLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Kind, Transaction
@@ -25,13 +25,13 @@ from gateway.wire.timestep import format_time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an application asks to have verified; at least one of code and signature (DER) is there."""
+    """What an application asks to have verified: a code (32 bytes, or a few digits), a signature (DER), or both."""
 
     transaction_id: str
     operation: str
     content_sha256: bytes | None
     step: int
-    code: bytes | None
+    code: bytes | str | None
     signature: bytes | None
 
 
@@ -106,7 +106,8 @@ def _prove(
 def _rank(candidate: _Candidate, operation: Operation, question: Question) -> tuple[bool, bool, bool]:
     """Say how well an answer fits the question; several may have come from one keyset in one step."""
     attempt = candidate.attempt
-    is_shown = question.code == attempt.code or question.signature == attempt.signature
+    code = question.code.encode() if isinstance(question.code, str) else question.code
+    is_shown = code == attempt.code or question.signature == attempt.signature
     return attempt.operation == operation.name.lower(), attempt.outcome == Outcome.ACCEPTED, is_shown
 
 
@@ -131,7 +132,7 @@ def _try(
     message = proofs.message_about(
         transaction, operation, keyset.fingerprint, question.step, question.content_sha256
     )
-    checks = _check(ctx, question, raw, keyset, message)
+    checks = _check(ctx, question, raw, candidate, message, transaction)
     # Right proofs alone are not enough: the gateway refuses a right answer that comes late or in a wrong step.
     outcome = attempt.outcome if attempt.operation == operation.name.lower() else None
     return {
@@ -161,14 +162,35 @@ def _states(transaction: Transaction, user: User, keyset: Keyset, attempt: Attem
 
 
 def _check(
-    ctx: Context, question: Question, raw: bytes | None, keyset: Keyset, message: Message
+    ctx: Context,
+    question: Question,
+    raw: bytes | None,
+    candidate: _Candidate,
+    message: Message,
+    transaction: Transaction,
 ) -> dict[str, bool]:
+    keyset, attempt = candidate.keyset, candidate.attempt
     checks: dict[str, bool] = {}
     if question.code is not None:
-        checks["code"] = proofs.code_matches(ctx, keyset, message, question.code)
+        checks["code"] = _code_matches(ctx, question.code, keyset, message, transaction, attempt)
     if raw is not None:
         checks["signature"] = proofs.signature_matches(ctx, keyset.kpublic, message, raw)
     return checks
+
+
+def _code_matches(
+    ctx: Context,
+    code: bytes | str,
+    keyset: Keyset,
+    message: Message,
+    transaction: Transaction,
+    attempt: Attempt,
+) -> bool:
+    if isinstance(code, bytes):
+        return proofs.code_matches(ctx, keyset, message, code)
+    # Few digits can be tried out one by one, and nothing counts that here: only an accepted one is compared.
+    given = attempt.channel == OFFLINE and attempt.outcome == Outcome.ACCEPTED
+    return given and proofs.short_code_matches(ctx, keyset, message, code, transaction.digits)
 
 
 def _missing(question: Question, attempt: Attempt) -> list[str]:

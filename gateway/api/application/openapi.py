@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway import __version__
 from gateway.api.application.calls import CALLS, Call, Query
-from gateway.api.application.models import ProblemView
+from gateway.api.application.views import ProblemView
 from gateway.api.problems import CONTENT_TYPE, STATUS
 from gateway.refusals import CATALOGUE
 

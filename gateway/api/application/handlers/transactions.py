@@ -4,15 +4,17 @@ import asyncio
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
+from gateway.api.application.qr import qr_view
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind
-from gateway.scenarios import transactions, verification
+from gateway.scenarios import offline, transactions, verification
 from gateway.scenarios.context import Context
 from gateway.scenarios.transactions import Wish
 from gateway.scenarios.verification import Question, digest_of
 from gateway.wire import base64s
+from gateway.wire.code import LEAST_DIGITS, MOST_DIGITS, check_short_code
 from gateway.wire.message import check_text
 from gateway.wire.text import MEDIA_TYPE_BYTES, TITLE_BYTES, check_id
 
@@ -89,6 +91,19 @@ async def cancel(ctx: Context, ask: Ask) -> Reply:
     return json_reply(200, view)
 
 
+async def show_qr(ctx: Context, ask: Ask) -> Reply:
+    """Show the offline form of a transaction."""
+    text = await offline.show_offline(ctx, ask.asker, ask.path["transaction_id"])
+    return json_reply(200, {"transaction": ask.path["transaction_id"], "qr": qr_view(text)})
+
+
+async def submit_code(ctx: Context, ask: Ask) -> Reply:
+    """Approve with a short code."""
+    body: models.SubmitCode = ask.body
+    view = await offline.submit_code(ctx, ask.asker, ask.path["transaction_id"], body.code, ask.origin)
+    return json_reply(200, view)
+
+
 async def verify(ctx: Context, ask: Ask) -> Reply:
     """Verify a past answer."""
     body: models.VerifySignature = ask.body
@@ -97,7 +112,7 @@ async def verify(ctx: Context, ask: Ask) -> Reply:
         operation=body.operation,
         content_sha256=_digest(body),
         step=body.step,
-        code=_exactly(body.code, _DIGEST_BYTES, "code"),
+        code=_code(body.code),
         signature=None if body.signature is None else base64s.decode(body.signature, what="signature"),
     )
     return json_reply(200, await verification.verify_signature(ctx, ask.asker, question, ask.origin))
@@ -107,6 +122,13 @@ def _digest(body: models.VerifySignature) -> bytes | None:
     if body.text is not None or body.content is not None:
         return digest_of(_content(body.text, body.content))
     return _exactly(body.content_sha256, _DIGEST_BYTES, "content_sha256")
+
+
+def _code(text: str | None) -> bytes | str | None:
+    """Return a short code as it is, and the bytes of a full one: the lengths of the two never meet."""
+    if text is not None and len(text) <= MOST_DIGITS:
+        return check_short_code(text, max(len(text), LEAST_DIGITS))
+    return _exactly(text, _DIGEST_BYTES, "code")
 
 
 def _exactly(text: str | None, size: int, name: str) -> bytes | None:

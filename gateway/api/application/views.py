@@ -1,0 +1,209 @@
+"""What do the answers of the application door look like: the schemas of answers in the OpenAPI document."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Base64 = Annotated[str, Field(description="canonical base64 with padding")]
+
+
+class View(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class DeviceView(View):
+    """A phone."""
+
+    id: str
+    fingerprint: Base64
+    push: str | None
+
+
+class KeysetView(View):
+    """The keys of a user on one phone, without the keys."""
+
+    id: str
+    user: str
+    status: Literal["issued", "active", "deleted", "void", "lapsed", "unreadable"]
+    delivery: Literal["online", "qr", "qr_and_code", "unreadable"]
+    created_at: Time
+    valid_until: Time
+    lapses_at: Time | None
+    registered_at: Time | None
+    ended_at: Time | None
+    device: DeviceView | None
+
+
+class UserView(View):
+    """A user and every keyset it ever had."""
+
+    id: str
+    status: Literal["active", "blocked", "deleted"]
+    reason: str | None
+    failures: int
+    created_at: Time
+    keysets: list[KeysetView]
+
+
+class KeysetList(View):
+    """Keysets, oldest first."""
+
+    keysets: list[KeysetView]
+
+
+class QrView(View):
+    """The package as a QR code: its text, and the picture as SVG and PNG (base64)."""
+
+    text: str
+    svg: str
+    png: Base64
+
+
+class OfflineForm(View):
+    """A whole transaction as a QR code, for a phone without a network."""
+
+    transaction: str
+    qr: QrView
+
+
+class IssuedKeyset(View):
+    """A fresh keyset with its package, delivered this once. With `qr` it is equivalent to the keys."""
+
+    keyset: KeysetView
+    package: Base64
+    qr: QrView
+
+
+class ActivationCode(View):
+    """The activation code, delivered this once."""
+
+    activation_code: str
+
+
+class AttemptView(View):
+    """One answer to a transaction: what was shown and what was verified."""
+
+    id: str
+    operation: Literal["approve", "decline", "authenticate"]
+    channel: Literal["online"]
+    keyset: str
+    step: int
+    code: str = Field(description="The full code in base64, or the digits of a short one.")
+    signature: Base64 | None
+    verified: list[Literal["step", "code", "signature"]]
+    outcome: Literal["accepted", "refused", "late"]
+    device: dict[str, Any]
+    at: Time
+
+
+class TransactionView(View):
+    """A transaction, the answer that settled it, and the attempts: that one and the first 20 of the others."""
+
+    id: str
+    user: str
+    kind: Literal["sign", "authenticate"]
+    status: Literal["pending", "confirmed", "declined", "cancelled"]
+    reason: str | None
+    title: str | None
+    media_type: str
+    size: int
+    content_sha256: Base64
+    digits: int
+    offline: bool
+    kpublic_required: bool
+    created_at: Time
+    expires_at: Time
+    settled_at: Time | None
+    confirmation: AttemptView | None
+    attempts: list[AttemptView]
+    receipt: str | None
+
+
+class TransactionList(View):
+    """A page of transactions, newest first; `next` is the `after` of the next page."""
+
+    transactions: list[TransactionView]
+    next: str | None
+
+
+class Verdict(View):
+    """What verifying showed: the single checks, the keyset, and its state then and now."""
+
+    valid: bool = Field(
+        description="The gateway accepted the answer, and all proofs that are shown are right."
+    )
+    outcome: Literal["accepted", "refused", "late"] | None = Field(
+        description="What became of the answer; null if there was none of this operation in this step."
+    )
+    checks: dict[str, bool] = Field(description="For each proof that is shown, whether it is right.")
+    missing: list[Literal["code", "signature"]] = Field(
+        description="Proofs that the answer had and that are not shown here."
+    )
+    transaction: str
+    transaction_status: str
+    keyset: str | None
+    device: str | None
+    keyset_status_then: str | None
+    keyset_status_now: str | None
+    operation: str | None = None
+    user: str | None = None
+    user_status: str | None = None
+    signed_at: Time | None = None
+    content_sha256_matches: bool | None = None
+    checked_at: Time | None = None
+
+
+class EventView(View):
+    """One line of the event log."""
+
+    number: int
+    id: str
+    type: str
+    result: str
+    reason: str | None
+    user: str | None
+    keyset: str | None
+    transaction: str | None
+    action: str | None
+    address: str | None
+    body_sha256: Base64 | None
+    authcode: Base64 | None
+    detail: dict[str, Any]
+    request: str | None
+    at: Time
+
+
+class EventList(View):
+    """A page of events, oldest first; `next` is the `after` of the next page."""
+
+    events: list[EventView]
+    next: int | None
+
+
+class PolicyView(View):
+    """The policy in force and its version."""
+
+    version: int
+    policy: dict[str, int | bool | str]
+
+
+class WebhookSecret(View):
+    """The secret of the application's callbacks, shown this once."""
+
+    secret: str
+    version: int
+
+
+class ProblemView(View):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    errors: list[dict[str, str]] | None = None

@@ -1,0 +1,236 @@
+"""How does a user without a network approve: a QR code of the whole transaction, and digits typed into the application.
+
+Gather, prove and settle as for an answer that a phone sends (``confirmation``), with the same counters. The guess is
+judged under the lock under which failures are counted, so guesses that come side by side cannot outrun the count.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gateway.ids import new_id
+from gateway.refusals import Refusal
+from gateway.rules import confirmation as rules
+from gateway.rules import keyset as keyset_rules
+from gateway.rules import transaction as transaction_rules
+from gateway.rules import user as user_rules
+from gateway.rules.confirmation import OFFLINE, Outcome
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset
+from gateway.rules.policy import Policy
+from gateway.rules.transaction import Kind, Transaction, TransactionAction, TransactionStatus
+from gateway.rules.user import User
+from gateway.scenarios import bindings, proofs, settling
+from gateway.scenarios.access import Asker
+from gateway.scenarios.context import Context
+from gateway.scenarios.failures import count_failure
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.representation import transaction_view
+from gateway.scenarios.user_lifecycle import block_after_failures
+from gateway.store import keysets, transactions, users
+from gateway.store.database import Connection
+from gateway.store.transactions import Attempt
+from gateway.wire import timestep
+from gateway.wire.code import check_short_code
+from gateway.wire.message import Message, Operation
+from gateway.wire.offline import CONTENT_BYTES, OfflineTransaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    transaction: Transaction
+    user: User
+    usable: list[Keyset]
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """One code, and what the device said: the keyset and step it fits with a receipt, or those it is kept under."""
+
+    transaction: Transaction
+    keyset: Keyset
+    operation: Operation
+    step: int
+    code: str
+    receipt: str | None
+    attempt_id: str
+    now: datetime
+
+
+async def show_offline(ctx: Context, asker: Asker, transaction_id: str) -> str:
+    """Return the text of the QR code that carries the whole transaction.
+
+    Raises:
+        Refusal: ``not_found``, ``not_allowed_by_policy`` (no short code is accepted, or the content is too large for
+            a QR code), ``transaction_settled``, ``integrity_failure``.
+    """
+    transaction, content = await ctx.reading(_gather_content, asker, transaction_id)
+    await ctx.on_device(bindings.require_bound_transaction, ctx, transaction)
+    return OfflineTransaction(
+        application=transaction.application_id,
+        user=transaction.user_id,
+        transaction=transaction.id,
+        media_type=transaction.media_type,
+        content=content,
+        digits=transaction.digits,
+        expires_at=transaction.expires_at.replace(microsecond=0),
+        title=transaction.title,
+        operation=_operation(transaction),
+    ).to_qr()
+
+
+def _gather_content(connection: Connection, asker: Asker, transaction_id: str) -> tuple[Transaction, bytes]:
+    transaction = _load(connection, asker, transaction_id)
+    if transaction.size > CONTENT_BYTES:
+        detail = f"Content of more than {CONTENT_BYTES} bytes has no offline form."
+        raise Refusal("not_allowed_by_policy", "too large for a QR code", detail=detail)
+    return transaction, transactions.read_content(connection, transaction.id, 0, transaction.size)
+
+
+def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:
+    transaction = transactions.find_transaction(connection, asker.application.id, transaction_id)
+    if transaction is None:
+        raise Refusal("not_found", "unknown transaction")
+    if not transaction.offline:
+        detail = "The transaction was created without offline confirmation."
+        raise Refusal("not_allowed_by_policy", "no short code is accepted", detail=detail)
+    if transaction.status is not TransactionStatus.PENDING:
+        raise Refusal("transaction_settled")
+    return transaction
+
+
+def _operation(transaction: Transaction) -> Operation:
+    return Operation.AUTHENTICATE if transaction.kind is Kind.AUTHENTICATE else Operation.APPROVE
+
+
+async def submit_code(
+    ctx: Context, asker: Asker, transaction_id: str, code: str, origin: Origin
+) -> dict[str, Any]:
+    """Approve a transaction with the digits its user read from the phone; returns the settled transaction.
+
+    Raises:
+        WireError: not exactly the digits of the transaction; that is no guess and does not count.
+        Refusal: ``not_found``, ``not_allowed_by_policy``, ``no_active_keys``, ``user_blocked``, ``user_deleted``,
+            ``proof_refused``, ``transaction_settled``, ``transaction_expired``, ``integrity_failure``.
+    """
+    now = ctx.clock.now()
+    facts = await ctx.reading(_gather, asker, transaction_id, now)
+    check_short_code(code, facts.transaction.digits)
+    guess = await ctx.on_device(_prove, ctx, facts, code, asker.application.policy, now)
+    failures = await ctx.unit(_settle, asker, guess, origin)
+    ctx.waiters.wake(transaction_id)
+    if failures >= asker.application.policy.failures_most:
+        await block_after_failures(ctx, asker.application, facts.user.user_id, origin)
+    if failures:
+        refusal = Refusal("proof_refused", "wrong short code")
+        refusal.recorded = True
+        raise refusal
+    return await ctx.reading(_view, asker, transaction_id)
+
+
+def _view(connection: Connection, asker: Asker, transaction_id: str) -> dict[str, Any]:
+    settled = transactions.find_transaction(connection, asker.application.id, transaction_id)
+    assert settled is not None
+    return transaction_view(settled, transactions.attempts_of(connection, transaction_id))
+
+
+def _gather(connection: Connection, asker: Asker, transaction_id: str, now: datetime) -> _Facts:
+    transaction = _load(connection, asker, transaction_id)
+    application = asker.application
+    user = users.find_user(connection, application.id, transaction.user_id)
+    assert user is not None
+    user_rules.require_open(user, application.policy.failures_most)
+    usable = [
+        each
+        for each in keysets.keysets_of(connection, application.id, user.user_id)
+        if _why_unusable(asker, each, now) is None
+    ]
+    if not usable:
+        raise Refusal("no_active_keys")
+    return _Facts(transaction=transaction, user=user, usable=usable)
+
+
+def _why_unusable(asker: Asker, keyset: Keyset, now: datetime) -> str | None:
+    required = asker.application.policy.kpublic_required
+    return keyset_rules.why_unusable(keyset, now, registering=False, kpublic_required=required)
+
+
+def _prove(ctx: Context, facts: _Facts, code: str, policy: Policy, now: datetime) -> _Guess:
+    """Compare with every keyset in every step of the window, always all of them: the digits name neither."""
+    transaction, operation = facts.transaction, _operation(facts.transaction)
+    bindings.require_bound_transaction(ctx, transaction)
+    found: tuple[Keyset, Message] | None = None
+    for keyset in facts.usable:
+        bindings.require_bound(ctx, keyset, facts.user.status)
+        for step in timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead):
+            message = proofs.message_about(transaction, operation, keyset.fingerprint, step)
+            if proofs.short_code_matches(ctx, keyset, message, code, transaction.digits):
+                found = keyset, message
+    attempt_id = new_id("att", now)
+    if found is None:
+        keyset = facts.usable[-1]
+        step = timestep.step_at(now, keyset.step_seconds)
+        return _Guess(transaction, keyset, operation, step, code, None, attempt_id, now)
+    keyset, message = found
+    receipt = proofs.make_short_receipt(ctx, keyset, message, code, attempt_id, now)
+    return _Guess(transaction, keyset, operation, message.step, code, receipt, attempt_id, now)
+
+
+def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int:
+    """Decide in one unit; returns 0 for a settled transaction, or how often the user failed in a row by now."""
+    application, transaction = asker.application, guess.transaction
+    user = users.lock_user(connection, application.id, transaction.user_id)
+    if user is None:
+        raise Refusal("not_found", "the user is gone")
+    user_rules.require_open(user, application.policy.failures_most)
+    keyset = keysets.find_keyset(connection, guess.keyset.id)
+    if keyset is None or _why_unusable(asker, keyset, guess.now) is not None:
+        raise Refusal("no_active_keys", "the keyset ended meanwhile")
+    if guess.receipt is None:
+        return _refuse(connection, asker, guess, origin)
+    users.clear_failures(connection, application.id, user.user_id)
+    status = transaction_rules.next_status(TransactionStatus.PENDING, TransactionAction.APPROVE)
+    won = transactions.settle_transaction(
+        connection, transaction.id, status=status, reason=None, now=guess.now, before_expiry=True
+    )
+    if not won:
+        present = transactions.find_transaction(connection, application.id, transaction.id)
+        pending = present is not None and present.status is TransactionStatus.PENDING
+        raise Refusal("transaction_expired" if pending else "transaction_settled")
+    transactions.insert_attempts(connection, [_attempt(guess, Outcome.ACCEPTED)])
+    settling.announce(connection, application, transaction.id, origin, guess.now)
+    return 0
+
+
+def _refuse(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int:
+    transaction = guess.transaction
+    if transactions.count_not_accepted(connection, transaction.id) < rules.NOT_ACCEPTED_MOST:
+        transactions.insert_attempts(connection, [_attempt(guess, Outcome.REFUSED)])
+    event = make_event(
+        EventType.PROOF_REFUSED,
+        "refused",
+        guess.now,
+        origin,
+        reason="wrong short code",
+        **settling.subject(asker.application.id, transaction, guess.keyset.id),
+    )
+    record(connection, [event])
+    return count_failure(connection, asker.application, transaction, origin, guess.now)
+
+
+def _attempt(guess: _Guess, outcome: Outcome) -> Attempt:
+    return Attempt(
+        id=guess.attempt_id,
+        transaction_id=guess.transaction.id,
+        keyset_id=guess.keyset.id,
+        operation=guess.operation.name.lower(),
+        channel=OFFLINE,
+        step=guess.step,
+        code=guess.code.encode(),
+        signature=None,
+        verified=proofs.SHORT_VERIFIED if outcome is Outcome.ACCEPTED else (),
+        outcome=outcome,
+        device={},
+        receipt=guess.receipt,
+        created_at=guess.now,
+    )
