@@ -9,18 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import Attribute, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import rsawrap
-from hsm.doctor.bench import LABEL, QUESTION, Bench, why
+from hsm.doctor.bench import QUESTION, Bench, why
 from hsm.doctor.findings import Finding, Result
 from hsm.faults import Fault, classify
 from hsm.wrapping import wrap
 
 _OTHER_MECHANISMS = (Mechanism.SHA512_HMAC, Mechanism.SHA384_HMAC, Mechanism.SHA_1_HMAC)
-_RSA_BITS, _EXPONENT = 2048, 65537
 
 
 def never_extractable(bench: Bench) -> Finding:
@@ -44,17 +42,11 @@ def _ways_out(bench: Bench, key: Any) -> dict[str, Callable[[], object]]:
 
     return {
         "wrapped by AES": lambda: wrap(bench.aes(Attribute.WRAP), key),
-        "wrapped by RSA": lambda: _wrap_by_rsa(bench, key),
+        "wrapped by RSA": lambda: rsawrap.wrap_to_rsa(bench.rsa_on_token(), key, "SHA-1"),
         "read": lambda: key[Attribute.VALUE],
         "made extractable": made_extractable,
         "made readable": made_readable,
     }
-
-
-def _wrap_by_rsa(bench: Bench, key: Any) -> bytes:
-    numbers = rsa.generate_private_key(_EXPONENT, _RSA_BITS).public_key().public_numbers()
-    wrapping = rsawrap.import_rsa(bench.session, numbers.n, numbers.e, LABEL)
-    return rsawrap.wrap_to_rsa(wrapping, key, "SHA-1")
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

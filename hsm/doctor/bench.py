@@ -6,9 +6,11 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pkcs11
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
 from pkcs11.exceptions import PKCS11Error
 
@@ -18,11 +20,13 @@ from hsm.handles import find_by_label
 from hsm.keys import ID_LENGTH, KeyKind
 from hsm.module import Module
 from hsm.rawkey import hmac_sha256
+from hsm.rsawrap import import_rsa
 from hsm.sessions import open_session
 from hsm.wrapping import KEK_LENGTH, destroy_all, generate
 
 LABEL = "countersign-doctor"
 QUESTION = b"countersign doctor"
+_RSA_BITS, _EXPONENT = 2048, 65537
 _NO_USES = MechanismFlag(0)  # the templates say all of it
 
 
@@ -31,7 +35,8 @@ class Plan:
     """How far the trials go."""
 
     threads: int = 8
-    sessions: int = 32  # how many are opened at most
+    sessions: int = 17  # how many the gateway needs, the one that holds the login among them
+    most_sessions: int = 64  # how many are opened
     samples: int = 100  # of each latency at most
     seconds: float = 3.0  # a trial that repeats something stops then
     pair_label: str = ""  # the label of a stored pair whose point the inventory tells
@@ -52,6 +57,16 @@ class Bench:
     def direct(self) -> DirectCalls | None:
         """The calls past python-pkcs11, where the module can be called so."""
         return self.module.direct
+
+    @cached_property
+    def rsa(self) -> rsa.RSAPrivateKey:
+        """A key in software, as a phone has one."""
+        return rsa.generate_private_key(_EXPONENT, _RSA_BITS)
+
+    def rsa_on_token(self) -> Any:
+        """Import its public half as a session object that wraps."""
+        numbers = self.rsa.public_key().public_numbers()
+        return import_rsa(self.session, numbers.n, numbers.e, LABEL)
 
     def begin(self) -> None:
         """Take a new session, in which no operation is open, and no object of an earlier trial lives."""
@@ -91,10 +106,6 @@ class Bench:
     def mac(self, key: Any, data: bytes = QUESTION, session: Session | None = None) -> bytes:
         """HMAC-SHA-256 by a key object, the way that the gateway goes."""
         return hmac_sha256(self.direct, session or self.session, int(key.handle), data)
-
-    def objects(self, kind: KeyKind) -> list[Any]:
-        """Return the objects of one class that the token shows."""
-        return list(self.session.get_objects({Attribute.CLASS: templates.CLASS_OF[kind]}))
 
 
 def new_id() -> bytes:

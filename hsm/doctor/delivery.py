@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding
 from pkcs11 import Attribute
 from pkcs11.exceptions import PKCS11Error
 
@@ -19,7 +19,6 @@ from hsm.doctor.bench import LABEL, QUESTION, Bench, new_id, why
 from hsm.doctor.findings import Finding, Result
 from hsm.wrapping import KEK_LENGTH, Strategy, generate, import_kek
 
-_RSA_BITS, _EXPONENT = 2048, 65537
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "SHA-256": hashes.SHA256(),
     "SHA-384": hashes.SHA384(),
@@ -77,13 +76,11 @@ def _wraps(bench: Bench, hash_name: str) -> str | None:
 
 
 def _handed_out(bench: Bench, key: Any, hash_name: str) -> tuple[Any, bytes]:
-    """Wrap a key to a fresh RSA key and unwrap it in software; returns the wrapping key and the value."""
-    own = rsa.generate_private_key(_EXPONENT, _RSA_BITS)
-    numbers = own.public_key().public_numbers()
-    wrapping = rsawrap.import_rsa(bench.session, numbers.n, numbers.e, LABEL)
+    """Wrap a key to an RSA key and unwrap it in software; returns the wrapping key and the value."""
+    wrapping = bench.rsa_on_token()
     algorithm = _HASHES[hash_name]
     oaep = padding.OAEP(padding.MGF1(algorithm), algorithm, None)
-    return wrapping, own.decrypt(rsawrap.wrap_to_rsa(wrapping, key, hash_name), oaep)
+    return wrapping, bench.rsa.decrypt(rsawrap.wrap_to_rsa(wrapping, key, hash_name), oaep)
 
 
 def seal_copy_down(bench: Bench) -> Finding:

@@ -100,15 +100,16 @@ def _open(bench: Bench, most: int) -> list[Session]:
 
 def sessions(bench: Bench) -> Finding:
     """Opened until the plan or the token says that it is enough; two are open already."""
-    opened = _open(bench, bench.plan.sessions - 2)
+    opened = _open(bench, bench.plan.most_sessions - 2)
     for session in opened:
         session.close()
     total, wanted = len(opened) + 2, bench.plan.sessions
     figures: dict[str, Any] = {"opened": total, "wanted": wanted, "told": _told_sessions(bench)}
     if total >= wanted:
-        return Finding(
-            trial="sessions", result=Result.WORKS, remark=f"{total} and stopped there", figures=figures
+        remark = (
+            f"{total}, and stopped there" if total >= bench.plan.most_sessions else f"{total}, and no more"
         )
+        return Finding(trial="sessions", result=Result.WORKS, remark=remark, figures=figures)
     remark = f"only {total}: one of them holds the login, so {total - 1} can work"
     return Finding(trial="sessions", result=Result.RESTRICTED, remark=remark, figures=figures)
 

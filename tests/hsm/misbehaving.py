@@ -32,6 +32,18 @@ FUNCTIONS = _NAMES.split()
 ALWAYS = -1
 _FIELDS = ("calls", "microseconds", "answer", "times", "skip", "after", "hang", "hanging")
 _ORDER = struct.Struct("=QQQqQQQQ")
+_LIES = (
+    "refuse_secrets",
+    "wrap_anything",
+    "without",
+    "forget",
+    "refuse_private_publics",
+    "muddle",
+    "crash",
+    "most_sessions",
+    "free_memory",
+)
+_SIZE = _ORDER.size * len(FUNCTIONS) + 8 * len(_LIES)
 MODULE, CONTROL = "PKCS11_SHIM_MODULE", "PKCS11_SHIM_CONTROL"
 
 
@@ -53,7 +65,7 @@ def build(directory: Path, module: str) -> Path:
         str(shim),
     ]
     subprocess.run([*command, "-ldl"], check=True)
-    (directory / "control").write_bytes(bytes(_ORDER.size * len(FUNCTIONS)))
+    (directory / "control").write_bytes(bytes(_SIZE))
     os.environ |= {MODULE: module, CONTROL: str(directory / "control")}
     return shim
 
@@ -73,6 +85,12 @@ class Shim:
             # The answer last: the call must not see it before how often it is meant.
             for field in sorted(fields, key=lambda each: each == "answer"):
                 self._put(name, field, fields[field])
+
+    def lie(self, **lies: int | str) -> None:
+        """Tell lies, see `shim/lies.h`; a function is named as text."""
+        for name, told in lies.items():
+            number = FUNCTIONS.index(told) if isinstance(told, str) else told
+            struct.pack_into("=Q", self._memory, _SIZE - 8 * (len(_LIES) - _LIES.index(name)), number)
 
     def obey_no_more(self) -> None:
         """Take every order back."""

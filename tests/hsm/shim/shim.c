@@ -1,20 +1,23 @@
 /* A PKCS#11 module that passes every call on to another one, and misbehaves as it is told.
  *
  * PKCS11_SHIM_MODULE names the other module, PKCS11_SHIM_CONTROL a file that is mapped into memory:
- * one struct order for each function, in the order of CK_FUNCTION_LIST (PKCS#11 2.40). Whoever writes into the
- * file gives orders; whoever reads it sees how often each function was called. For tests only: it relies on
- * integers and pointers being passed alike, which holds on the 64-bit machines we test on.
+ * one struct order for each function, in the order of CK_FUNCTION_LIST (PKCS#11 2.40), then the lies of lies.h. Whoever
+ * writes into the file gives orders; whoever reads it sees how often each function was called. For tests only: it relies
+ * on integers and pointers being passed alike, which holds on the 64-bit machines we test on.
+ *
+ * PKCS11_SHIM_PARAMETERS is handed to a module that must be told at C_Initialize where its token is (NSS).
  */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { FUNCTIONS = 68, GET_FUNCTION_LIST = 3 };
+enum { FUNCTIONS = 68, INITIALIZE = 0, GET_FUNCTION_LIST = 3 };
 enum { GENERAL_ERROR = 5 };
 
 typedef unsigned long word;
@@ -45,6 +48,8 @@ static void nap(uint64_t microseconds) {
     while (nanosleep(&left, &left)) {}
 }
 
+#include "lies.h"
+
 static int must_fail(struct order *order) {
     if (!order->answer || !order->times) return 0;
     if (order->skip) {
@@ -61,6 +66,32 @@ static void hang(volatile struct order *order) {
     __atomic_sub_fetch(&order->hanging, 1, __ATOMIC_SEQ_CST);
 }
 
+static word initialize(void) {
+    struct {
+        void *mutexes[4];
+        word flags;
+        char *parameters;
+        void *reserved;
+    } arguments = {{0}, 2 /* CKF_OS_LOCKING_OK */, getenv("PKCS11_SHIM_PARAMETERS"), NULL};
+    return other->functions[INITIALIZE]((word)&arguments, 0, 0, 0, 0, 0, 0, 0);
+}
+
+static word call(int number, word a, word b, word c, word d, word e, word f, word g, word h) {
+    if (number == INITIALIZE && getenv("PKCS11_SHIM_PARAMETERS")) return initialize();
+    if (number == CREATE_OBJECT) forget_in(0, &b, &c);
+    if (number == COPY_OBJECT || number == GENERATE_KEY || number == GENERATE_KEY_PAIR) forget_in(0, &c, &d);
+    if (number == GENERATE_KEY_PAIR) forget_in(1, &e, &f);
+    if (number == DERIVE_KEY) forget_in(0, &d, &e);
+    if (number == UNWRAP_KEY) forget_in(0, &f, &g);
+    word answer = refused(number, b, c);
+    if (answer) return answer;
+    if (number == SIGN) __atomic_add_fetch(&signing, 1, __ATOMIC_SEQ_CST);
+    answer = other->functions[number](a, b, c, d, e, f, g, h);
+    answer = embellished(number, answer, b, c, d, e, f, orders[GENERATE_KEY].calls);
+    if (number == SIGN) __atomic_sub_fetch(&signing, 1, __ATOMIC_SEQ_CST);
+    return answer;
+}
+
 static word pass(int number, word a, word b, word c, word d, word e, word f, word g, word h) {
     struct order *order = &orders[number];
     __atomic_add_fetch(&order->calls, 1, __ATOMIC_SEQ_CST);
@@ -68,7 +99,7 @@ static word pass(int number, word a, word b, word c, word d, word e, word f, wor
     if (order->hang) hang(order);
     int fails = must_fail(order);
     if (fails && !order->after) return order->answer;
-    word answer = other->functions[number](a, b, c, d, e, f, g, h);
+    word answer = call(number, a, b, c, d, e, f, g, h);
     return fails ? order->answer : answer;
 }
 
@@ -85,8 +116,9 @@ ALL(PASS)
 static int map_orders(void) {
     int file = open(getenv("PKCS11_SHIM_CONTROL"), O_RDWR);
     if (file < 0) return 0;
-    orders = mmap(NULL, FUNCTIONS * sizeof *orders, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    orders = mmap(NULL, FUNCTIONS * sizeof *orders + sizeof *lies, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
+    lies = (struct lies *)(orders + FUNCTIONS);
     return orders != MAP_FAILED;
 }
 
