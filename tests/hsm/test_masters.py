@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +67,25 @@ def test_nobody_with_the_pin_copies_encrypts_or_wraps_the_master(device_with_mas
     for attempt in (encrypt, copy, wrap):
         with pytest.raises(DeviceRefused):
             device_with_master._guard.change(attempt)
+
+
+def test_who_has_the_pin_and_the_context_can_derive_a_key_that_can_be_read(device_with_master: Device):
+    """Nothing in PKCS#11 2.40 forbids it; docs/explanation/residency.md says what follows from it."""
+    context = bytes(range(32))
+    template = templates.derived_key(extractable=True) | {Attribute.SENSITIVE: False}
+
+    def read(connection: Connection, session: pkcs11.Session) -> bytes:
+        (ref,) = find_by_label(session, KeyKind.SECRET, "countersign-master-1")
+        master = int(find_one(session, ref).handle)
+        number = int(session.handle)
+        mechanism = Mechanism.AES_ECB_ENCRYPT_DATA
+        connection.module.direct.derive(number, master, mechanism, context, templates.raw(template))
+        (copy,) = session.get_objects({Attribute.LABEL: "countersign-derived"})
+        return bytes(copy[Attribute.VALUE])
+
+    value = device_with_master._guard.change(read)
+    expected = hmac.digest(value, b"x", hashlib.sha256)
+    assert device_with_master.mac(DerivedRef(1, context), b"x") == expected
 
 
 def test_a_master_that_is_not_there_is_missing_and_is_made_once(device_with_master: Device):
