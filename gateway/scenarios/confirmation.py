@@ -14,7 +14,6 @@ from gateway.rules import transaction as transaction_rules
 from gateway.rules.confirmation import Outcome, Verdict
 from gateway.rules.event import EventType
 from gateway.rules.transaction import (
-    CancelReason,
     Kind,
     Transaction,
     TransactionAction,
@@ -24,6 +23,7 @@ from gateway.scenarios import bindings, proofs, settling
 from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
+from gateway.scenarios.failures import count_failure
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import transactions, users
@@ -174,35 +174,10 @@ def _refuse(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     record(connection, [event])
     failures = 0
     if answer.verdict.counts:
-        failures = _count(connection, caller, answer.transaction)
+        failures = count_failure(
+            connection, caller.application, answer.transaction, caller.origin, caller.now
+        )
     return _Settled({}, Refusal("proof_refused", f"wrong {failed}"), failures)
-
-
-def _count(connection: Connection, caller: Caller, transaction: Transaction) -> int:
-    most = caller.application.policy.failures_most
-    failures = users.count_failure(connection, caller.application.id, caller.user.user_id)
-    if failures == most - 1:
-        event = make_event(
-            EventType.USER_BLOCK_NEAR,
-            "warning",
-            caller.now,
-            caller.origin,
-            application_id=caller.application.id,
-            user_id=caller.user.user_id,
-            detail={"failures": failures},
-        )
-        record(connection, [event])
-    if transactions.count_failure(connection, transaction.id) >= most:
-        settling.cancel(
-            connection,
-            caller.application,
-            transaction.id,
-            TransactionAction.EXHAUST,
-            CancelReason.TOO_MANY_FAILURES,
-            caller.origin,
-            caller.now,
-        )
-    return failures
 
 
 def _already_settled(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
