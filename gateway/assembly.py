@@ -153,9 +153,9 @@ def open_context(
         try:
             device.warm()
             with make_context(settings, database, device, clock or SystemClock()) as context:
+                require_own_token(database, context.keys)
                 if device.can_derive and context.keys.master is None:
                     device.house_key(MASTER)  # says what is missing, and how to mend it
-                require_own_token(database, context.keys)
                 yield context
         finally:
             device.close()

@@ -27,6 +27,8 @@ class EventType(StrEnum):
     KEYSET_ALARM = "keyset.alarm"
     BINDING_BROKEN = "keyset.binding_broken"
     KEY_DESTROYED = "key.destroyed"
+    HOUSE_KEY_ROTATED = "house_key.rotated"
+    HOUSE_KEY_RETIRED = "house_key.retired"
     TRANSACTION_CREATED = "transaction.created"
     TRANSACTION_BROKEN = "transaction.binding_broken"
     TRANSACTION_SETTLED = "transaction.settled"
@@ -62,6 +64,8 @@ CATALOGUE: dict[EventType, str] = {
     EventType.KEYSET_ALARM: "a registered keyset was registered again with another key, or its package differs",
     EventType.BINDING_BROKEN: "a row of keys is not the one the HSM vouched for",
     EventType.KEY_DESTROYED: "a key nobody needs any more was destroyed on the token",
+    EventType.HOUSE_KEY_ROTATED: "a new version of a key of the gateway was made, or its rows were bound to it anew",
+    EventType.HOUSE_KEY_RETIRED: "an old version of a key of the gateway, which no row used any more, was destroyed",
     EventType.TRANSACTION_CREATED: "an application created a transaction",
     EventType.TRANSACTION_BROKEN: "a row of a transaction is not the one the HSM vouched for",
     EventType.TRANSACTION_SETTLED: "a transaction was confirmed, declined or cancelled",

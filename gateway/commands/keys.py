@@ -1,0 +1,115 @@
+"""Which commands are there for the gateway's own keys: list their versions, make a new one, retire an old one."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway import assembly
+from gateway.scenarios import rotation
+from gateway.scenarios.context import Context
+from gateway.scenarios.rotation import Progress
+from gateway.settings import Settings, load_settings
+
+T = TypeVar("T")
+_LEARNED_AFTER = 2  # intervals, after which every process knows a new version
+
+keys = typer.Typer(no_args_is_help=True, help="The gateway's own keys on the token.")
+_out = Console()
+
+
+class Rotated(StrEnum):
+    """Which keys can get a new version."""
+
+    BINDING = "binding"
+    MASTER = "master"
+
+
+@keys.command("list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the versions of keys that can be rotated, and how many rows rest on each. Reads every row."""
+    found = _run(lambda ctx, _: rotation.list_versions(ctx))
+    if as_json:
+        print(json.dumps([{"name": each.name, "version": each.version, **each.used} for each in found]))
+        return
+    table = Table("key", "version", "on the token", "used by")
+    for each in found:
+        used = ", ".join(f"{rows} {what}" for what, rows in each.used.items()) or "nothing"
+        table.add_row(each.name, str(each.version), "yes" if each.on_token else "NO", used)
+    _out.print(table)
+
+
+@keys.command()
+def rotate(
+    name: Annotated[Rotated, typer.Argument(help="Which key.")],
+) -> None:
+    """Make a new version and use it from now on, while everything runs; killed on the way, it goes on when run again.
+
+    `binding`: every row is verified under its old version and bound to the new one. `master`: keys of new keysets are
+    derived from the new version; those there are keep theirs until they are renewed.
+    """
+    if name is Rotated.MASTER:
+        version = _run(lambda ctx, _: rotation.rotate_master(ctx))
+        _out.print(
+            f"master {version} is used for new keysets; `countersign keys list` says who uses an older one"
+        )
+        return
+    _report(_run(lambda ctx, settings: rotation.rotate_binding(ctx, _tell(), _patience(settings))))
+
+
+@keys.command()
+def retire(
+    name: Annotated[Rotated, typer.Argument(help="Which key.")],
+    version: Annotated[int, typer.Argument(help="Which version; never the newest.")],
+) -> None:
+    """Destroy an old version of a key on the token, for ever, if no row uses it.
+
+    Backups of the database that were made before its rotation are of no use afterwards.
+    """
+    _run(lambda ctx, _: rotation.retire(ctx, str(name), version))
+    _out.print(f"{name} {version} is destroyed")
+
+
+def _patience(settings: Settings) -> float:
+    return _LEARNED_AFTER * settings.canary_seconds
+
+
+def _tell() -> Callable[[Progress], None]:
+    told = [-1]
+
+    def tell(progress: Progress) -> None:
+        percent = 100 * progress.done // max(1, progress.rows)
+        if percent != told[0]:
+            told[0] = percent
+            _out.print(
+                f"binding {progress.version}: {progress.done} of {progress.rows} rows", highlight=False
+            )
+
+    return tell
+
+
+def _report(progress: Progress) -> None:
+    _out.print(
+        f"binding {progress.version}: {progress.done} rows bound, {progress.left} left", highlight=False
+    )
+    for row in sorted(progress.broken):
+        _out.print(f"not the one the HSM vouched for, left as it is: {row}", highlight=False)
+    if not progress.is_complete:
+        raise typer.Exit(1)
+
+
+def _run(work: Callable[[Context, Settings], Coroutine[Any, Any, T]]) -> T:
+    settings = load_settings()
+
+    async def opened() -> T:
+        with assembly.open_context(settings) as context:
+            return await work(context, settings)
+
+    return asyncio.run(opened())

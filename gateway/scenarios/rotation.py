@@ -1,0 +1,216 @@
+"""How does a key of the gateway get a new version while everything runs, and an old one its end?
+
+A new version of the binding key is made beside the old one. When every process has learned of it, each row is bound
+anew, after the HSM has vouched for it under the version that it names; a row it does not vouch for stays as it is and
+is an alarm. Whatever is killed on the way, the rest is done by the next run, because each row says how far it is.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.refusals import Refusal
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset
+from gateway.rules.transaction import Transaction
+from gateway.rules.user import User
+from gateway.scenarios import bindings
+from gateway.scenarios.context import BINDING, MASTER, Context
+from gateway.scenarios.recording import SYSTEM, make_event, record
+from gateway.store import rotating
+from gateway.store.database import Connection
+from gateway.wire import keyname
+from gateway.wire.keyname import DerivedName
+
+_USERS_AT_A_TIME = 50
+_TRANSACTIONS_AT_A_TIME = 200
+_MOST_PASSES = 20
+_PASS_SECONDS = 1.0  # for whoever had begun something under the old version
+
+
+@dataclass
+class Progress:
+    """How far a rotation is; `broken` are ids of rows that the HSM does not vouch for."""
+
+    version: int
+    rows: int = 0  # to be bound anew when it began
+    done: int = 0
+    broken: set[str] = field(default_factory=set)
+    left: int = 0  # that still name an older version, at the end
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing rests on an older version any more."""
+        return self.left == 0
+
+
+Tell = Callable[[Progress], None]
+
+
+async def rotate_binding(ctx: Context, tell: Tell, wait_seconds: float) -> Progress:
+    """Bind every row to a new version of the binding key, or finish what an earlier run began.
+
+    Args:
+        ctx: where.
+        tell: called now and then with the progress.
+        wait_seconds: after which every process knows a new version.
+    """
+    await ctx.on_device(ctx.keys.binding.refresh)
+    before = await ctx.reading(_older, ctx.keys.binding.newest)
+    if before == 0:
+        await _make(ctx, BINDING, ctx.device.create_house_key)
+    version = ctx.keys.binding.newest
+    # Also when going on: the run that made the version may have been killed a moment ago.
+    await asyncio.sleep(wait_seconds)
+    progress = Progress(version, rows=await ctx.reading(_older, version))
+    for _ in range(_MOST_PASSES):
+        await _bind_users(ctx, progress, tell)
+        await _bind_transactions(ctx, progress, tell)
+        progress.left = await ctx.reading(_older, version)
+        if progress.left <= len(progress.broken):
+            break
+        await asyncio.sleep(_PASS_SECONDS)
+    await _note(ctx, EventType.HOUSE_KEY_ROTATED, BINDING, version, rows=progress.done)
+    return progress
+
+
+async def rotate_master(ctx: Context) -> int:
+    """Make a new version of the master, from which new keysets are derived; return its number.
+
+    Raises:
+        Refusal: ``malformed_request``: there is no master on this token.
+    """
+    if ctx.keys.master is None:
+        raise Refusal("malformed_request", "the token has no master key")
+    await ctx.on_device(ctx.keys.master.refresh)
+    return await _make(ctx, MASTER, lambda _name, version: ctx.device.create_master(version))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One version of a key, and how many rows of which kind name it."""
+
+    name: str
+    version: int
+    on_token: bool
+    used: dict[str, int]
+
+
+async def list_versions(ctx: Context) -> list[Listed]:
+    """Return every version of the binding key and of the master that is on the token or named by a row."""
+    await ctx.on_device(ctx.keys.refresh)
+    found = []
+    for name, versions in (BINDING, ctx.keys.binding), (MASTER, ctx.keys.master):
+        used = await ctx.reading(rotating.rows_by_version if name == BINDING else _rows_by_master)
+        there = set() if versions is None else set(versions.numbers)
+        for version in sorted(there.union(*used.values())):
+            rows = {what: counts[version] for what, counts in used.items() if version in counts}
+            found.append(Listed(name, version, version in there, rows))
+    return found
+
+
+async def retire(ctx: Context, name: str, version: int) -> None:
+    """Destroy an old version of a key, for ever.
+
+    Raises:
+        Refusal: ``malformed_request``: it is the newest, is not there, or rows still name it.
+    """
+    found = [each for each in await list_versions(ctx) if each.name == name]
+    one = next((each for each in found if each.version == version and each.on_token), None)
+    if one is None or version == max(each.version for each in found):
+        raise Refusal("malformed_request", f"{name} {version} is no old version on this token")
+    if one.used:
+        raise Refusal("malformed_request", f"rows still rest on {name} {version}: {one.used}")
+    await ctx.on_device(ctx.device.destroy_house_key, name, version)
+    await ctx.on_device(ctx.keys.refresh)
+    await _note(ctx, EventType.HOUSE_KEY_RETIRED, name, version)
+
+
+def _rows_by_master(connection: Connection) -> dict[str, dict[int, int]]:
+    """Return how many keysets have a key that is derived from which master."""
+    versions: Counter[int] = Counter()
+    for names in rotating.derived_names(connection):
+        versions.update({DerivedName.read(name).master for name in names if keyname.is_salted(name)})
+    return {"keysets": dict(versions)}
+
+
+async def _make(ctx: Context, name: str, create: Callable[[str, int], bool]) -> int:
+    versions = ctx.keys.master if name == MASTER else ctx.keys.binding
+    assert versions is not None
+    version = versions.newest + 1
+    await ctx.on_device(create, name, version)
+    await ctx.on_device(versions.refresh)
+    await _note(ctx, EventType.HOUSE_KEY_ROTATED, name, version)
+    return version
+
+
+async def _bind_users(ctx: Context, progress: Progress, tell: Tell) -> None:
+    place: rotating.Place = ("", "")
+    while page := await ctx.reading(rotating.users_bound_before, progress.version, place, _USERS_AT_A_TIME):
+        for user, present in page:
+            changes = await ctx.on_device(_bound_keysets, ctx, user, present, progress)
+            progress.done += await ctx.unit(rotating.bind_keysets, user, changes) if changes else 0
+        last = page[-1][0]
+        place = (last.application_id, last.user_id)
+        await _told(ctx, progress, tell, [row for _, present in page for row in present])
+
+
+def _bound_keysets(
+    ctx: Context, user: User, present: list[Keyset], progress: Progress
+) -> list[tuple[Keyset, Keyset]]:
+    changes = []
+    for keyset in present:
+        if keyset.binding_version == progress.version:
+            continue
+        if bindings.is_bound(ctx, keyset, user.status):
+            changes.append((keyset, bindings.bind(ctx, keyset, user.status)))
+        else:
+            progress.broken.add(keyset.id)
+    return changes
+
+
+async def _bind_transactions(ctx: Context, progress: Progress, tell: Tell) -> None:
+    after = ""
+    while page := await ctx.reading(
+        rotating.transactions_bound_before, progress.version, after, _TRANSACTIONS_AT_A_TIME
+    ):
+        changes = await ctx.on_device(_bound_transactions, ctx, page, progress)
+        progress.done += await ctx.unit(rotating.bind_transactions, changes)
+        after = page[-1].id
+        await _told(ctx, progress, tell, page)
+
+
+def _bound_transactions(
+    ctx: Context, page: list[Transaction], progress: Progress
+) -> list[tuple[Transaction, Transaction]]:
+    changes = []
+    for transaction in page:
+        try:
+            bindings.require_bound_transaction(ctx, transaction)
+        except bindings.BrokenBinding:
+            progress.broken.add(transaction.id)
+        else:
+            changes.append((transaction, bindings.bind_transaction(ctx, transaction)))
+    return changes
+
+
+async def _told(ctx: Context, progress: Progress, tell: Tell, seen: list[Keyset] | list[Transaction]) -> None:
+    """Tell of the progress, and record an alarm for each broken row among those just seen."""
+    now = ctx.clock.now()
+    lines = [bindings.alarm(row, now, SYSTEM) for row in seen if row.id in progress.broken]
+    if lines:
+        await ctx.unit(record, lines)
+    tell(progress)
+
+
+async def _note(ctx: Context, type_: EventType, name: str, version: int, **detail: object) -> None:
+    event = make_event(
+        type_, "done", ctx.clock.now(), SYSTEM, detail={"name": name, "version": version, **detail}
+    )
+    await ctx.unit(record, [event])
+
+
+def _older(connection: Connection, version: int) -> int:
+    used = rotating.rows_by_version(connection)
+    return sum(rows for counts in used.values() for number, rows in counts.items() if number < version)
