@@ -12,11 +12,11 @@ from typing import Any
 from pkcs11 import Attribute, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
-from hsm import rsawrap
-from hsm.doctor.bench import QUESTION, Bench, why
+from hsm import rsawrap, templates
+from hsm.doctor.bench import LABEL, QUESTION, Bench, new_id, why
 from hsm.doctor.findings import Finding, Result
 from hsm.faults import Fault, classify
-from hsm.wrapping import wrap
+from hsm.wrapping import generate, wrap
 
 _OTHER_MECHANISMS = (Mechanism.SHA512_HMAC, Mechanism.SHA384_HMAC, Mechanism.SHA_1_HMAC)
 
@@ -63,14 +63,26 @@ def allowed_mechanisms(bench: Bench) -> Finding:
     if not others:
         remark = "the token has no other HMAC to try it with"
         return Finding(trial="allowed_mechanisms", result=Result.UNKNOWN, remark=remark)
-    key = bench.secret()
-    bench.mac(key)
+    try:
+        bench.secret()
+    except PKCS11Error as exc:
+        return Finding(trial="allowed_mechanisms", result=Result.FAILS, remark=_why_none(bench, exc))
     for mechanism in others:
         bench.begin()
         if _can_sign(bench, mechanism):
             remark = f"a key for SHA256_HMAC alone computed {mechanism.name}"
             return Finding(trial="allowed_mechanisms", result=Result.FAILS, remark=remark)
     return Finding(trial="allowed_mechanisms", result=Result.WORKS)
+
+
+def _why_none(bench: Bench, error: PKCS11Error) -> str:
+    """Find out whether a module that generates no key of ours takes offence at this attribute."""
+    template = templates.hmac_key(new_id(), LABEL, stored=False, extractable=False, modifiable=False)
+    del template[Attribute.ALLOWED_MECHANISMS]
+    with suppress(PKCS11Error):
+        generate(bench.session, template)
+        return f"the module does not know the attribute ({why(error)}), which every key of the gateway has"
+    return why(error)
 
 
 def _can_sign(bench: Bench, mechanism: Mechanism) -> bool:

@@ -32,7 +32,7 @@ def import_key(bench: Bench) -> Finding:
     try:
         import_kek(bench.session, secrets.token_bytes(KEK_LENGTH))
     except PKCS11Error as exc:
-        remark = f"refused ({why(exc)}), as strict FIPS modes do"
+        remark = f"refused ({why(exc)}); strict FIPS modes forbid it"
         return Finding(trial="import_key", result=Result.FAILS, remark=remark)
     return Finding(trial="import_key", result=Result.WORKS)
 

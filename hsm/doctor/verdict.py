@@ -146,7 +146,7 @@ _OTHER_WAYS = {
 
 def _verdict(mode: Mode, reasons: list[str], limits: list[str]) -> Verdict:
     if reasons:
-        return Verdict(mode, Usable.NOT_USABLE, tuple(reasons))
+        return Verdict(mode, Usable.NOT_USABLE, tuple(dict.fromkeys(reasons)))
     return Verdict(mode, Usable.RESTRICTED if limits else Usable.WORKS, tuple(limits))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pkcs11 import Attribute, Mechanism
@@ -10,6 +12,7 @@ from pkcs11 import Attribute, Mechanism
 from hsm.doctor.findings import Result
 from hsm.doctor.verdict import Mode, Status, Usable
 from hsm.errors import DeliveryUnsafe
+from tests.hsm import nss
 from tests.hsm.examining import Examined, examined
 from tests.hsm.misbehaving import Shim
 from tests.hsm.programs import Program
@@ -80,7 +83,7 @@ def test_a_token_in_a_strict_mode_imports_no_key_and_delivers_only_sealed(
 ):
     shim.lie(refuse_secrets=1)
     found = examined(uri)
-    assert found.remark("import_key") == "refused (AttributeValueInvalid), as strict FIPS modes do"
+    assert found.remark("import_key") == "refused (AttributeValueInvalid); strict FIPS modes forbid it"
     assert found.remark("mac_known_answer") == "no key was imported; compared with software through RSA-OAEP"
     assert found.usable(Mode.RESIDENT) is Usable.WORKS
     assert deliveries(found) == {Usable.NOT_USABLE}
@@ -183,3 +186,20 @@ def test_the_size_of_a_key_is_found_where_the_module_tells_its_room(shim: Shim, 
     shim.lie(free_memory=1_000_000)
     figures = examined(uri).findings["memory"].figures
     assert (figures["total"], figures["bytes_per_object"]) == (1_000_000, 1000)
+
+
+@pytest.fixture
+def nss_uri(tmp_path: Path) -> Iterator[str]:
+    if nss.SOFTOKN is None:
+        pytest.skip("NSS is not installed: Debian's libnss3")
+    environment = dict(os.environ)
+    yield nss.create_token(tmp_path)
+    nss.restore(environment)
+
+
+def test_nss_is_refused_because_it_wraps_what_it_calls_non_extractable(nss_uri: str):
+    found = examined(nss_uri)
+    assert found.result("mac_known_answer") is Result.WORKS
+    assert "the module lies" in found.remark("never_extractable")
+    assert found.result("allowed_mechanisms") is Result.FAILS
+    assert found.status() is Status.NOT_USABLE
