@@ -13,6 +13,8 @@ from rich.table import Table
 
 from gateway import __version__, assembly
 from gateway.commands.applications import application
+from gateway.commands.doctor import doctor
+from gateway.commands.keys import keys
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
 from gateway.serving import Role, serve_all, serve_door, work
@@ -25,6 +27,8 @@ command = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 command.add_typer(application, name="application")
+command.add_typer(keys, name="keys")
+command.command("doctor")(doctor)
 _out = Console()
 
 
