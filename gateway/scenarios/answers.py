@@ -109,7 +109,9 @@ class Answers:
 
         def prove(numbers: Sequence[int]) -> list[Proved | None]:
             began = time.perf_counter()
-            keys = [key for n in numbers if (facts := known[n][0]) for key in keynames.fleeting_of(facts.keyset)]
+            keys = [
+                key for n in numbers if (facts := known[n][0]) for key in keynames.fleeting_of(facts.keyset)
+            ]
             proved = ctx.device.together(
                 partial(_prove_here, ctx, self._write, [(batch[n], known[n]) for n in numbers], now), keys
             )
