@@ -26,9 +26,9 @@ from hsm.cryptoki import DirectCalls
 from hsm.errors import DeviceRefused, SelfTestFailed
 from hsm.faults import Fault, classify
 from hsm.handles import find_labelled
-from hsm.keys import CONTEXT_LENGTH, ID_LENGTH, DerivedRef, FleetingRef, KeyKind
+from hsm.keys import CONTEXT_LENGTH, ID_LENGTH, DerivedRef, FleetingRef, KeyKind, KeyRef
 from hsm.usage import with_handle
-from hsm.wrapping import KEK_LENGTH, import_kek, wrap
+from hsm.wrapping import KEK_LENGTH, Cover, WrapOut, import_kek, open_cover, wrap
 
 MASTER = "master"
 _MECHANISM = Mechanism.AES_ECB_ENCRYPT_DATA
@@ -41,15 +41,17 @@ def master_label(version: int) -> str:
     return f"countersign-{MASTER}-{version}"
 
 
-def generate_master(session: Session, version: int) -> None:
+def generate_master(session: Session, version: int) -> KeyRef:
     """Generate the stored master of this version. The caller holds the lock alone."""
+    ref = KeyRef(KeyKind.SECRET, secrets.token_bytes(ID_LENGTH))
     session.generate_key(
         KeyType.AES,
         _AES_LENGTH * 8,
         mechanism=Mechanism.AES_KEY_GEN,
         capabilities=MechanismFlag(0),
-        template=templates.master_key(secrets.token_bytes(ID_LENGTH), master_label(version), stored=True),
+        template=templates.master_key(ref.id, master_label(version), stored=True),
     )
+    return ref
 
 
 def made(connection: Connection, session: Session, ref: FleetingRef) -> int:
@@ -62,25 +64,25 @@ def made(connection: Connection, session: Session, ref: FleetingRef) -> int:
     return fleeting.make(connection, ref, lambda: _import(connection, ref.point))
 
 
-def issue(connection: Connection, session: Session, kek: bytes, refs: Sequence[DerivedRef]) -> list[bytes]:
-    """Derive a copy of each key that can be wrapped, and return them wrapped under `kek` (RFC 3394, 40 bytes).
+def issue(connection: Connection, session: Session, cover: Cover, refs: Sequence[DerivedRef]) -> list[bytes]:
+    """Derive a copy of each key that can be wrapped, and return them wrapped under `cover`, as `wrapping.issue` does.
 
     Nothing is stored. The caller holds the lock alone.
     """
-    if len(kek) != KEK_LENGTH:
-        raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
-    wrapping = import_kek(session, kek)
+    covers: list[Any] = []
     try:
-        return [_wrapped(connection, session, wrapping, ref) for ref in refs]
+        wrap_out = open_cover(session, cover, covers)
+        return [_wrapped(connection, session, wrap_out, ref) for ref in refs]
     finally:
-        with suppress(PKCS11Error):  # a session object: it ends with its session anyway
-            wrapping.destroy()
+        for each in covers:
+            with suppress(PKCS11Error):  # a session object: it ends with its session anyway
+                each.destroy()
 
 
-def _wrapped(connection: Connection, session: Session, wrapping: Any, ref: DerivedRef) -> bytes:
+def _wrapped(connection: Connection, session: Session, wrap_out: WrapOut, ref: DerivedRef) -> bytes:
     handle = _derive(connection, session, ref, extractable=True)
     try:
-        return wrap(wrapping, rawkey.secret(session, handle))
+        return wrap_out(rawkey.secret(session, handle))
     finally:
         fleeting.destroy(connection, handle)
 

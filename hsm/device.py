@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pkcs11 import Attribute, Session
 
-from hsm import conformance, derivation, ecdsa, fleeting, module, selftest, templates, wrapping
+from hsm import conformance, derivation, ecdsa, fleeting, module, rsawrap, selftest, templates, wrapping
 from hsm.connection import Connection
 from hsm.counting import Snapshot
 from hsm.desk import Desk
@@ -49,6 +49,7 @@ class Device(House):
     ) -> None:
         super().__init__(guard, private_public_keys=private_public_keys)
         self._counts = counts
+        self._usable_hashes: frozenset[str] | None = None
         self.can_derive = can_derive  # False: no key can be derived, so all of them are on the token
         self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
 
@@ -132,28 +133,37 @@ class Device(House):
             raise DeviceRefused("ask for 1 to 4096 random bytes")
         return self._guard.use(lambda _, session: bytes(session.generate_random(length * 8)), "random")
 
-    def issue(self, kek: bytes, ids: Sequence[bytes], label: str) -> list[bytes]:
-        """Generate one stored HMAC key for each id (16 bytes); return them wrapped under `kek` (32 bytes).
+    def issue(self, cover: wrapping.Cover, ids: Sequence[bytes], label: str) -> list[bytes]:
+        """Generate one stored HMAC key for each id (16 bytes); return them wrapped under `cover`.
 
-        The wrapping is RFC 3394, 40 bytes each. The stored keys can never be wrapped again. All or nothing.
+        That is an AES key of 32 bytes (RFC 3394, 40 bytes each) or an RSA key of whoever gets them (OAEP, one block
+        each). The stored keys can never be wrapped again. All or nothing.
         """
         strategy = self.strategy
         if strategy is None:
             raise DeliveryRefused("the token cannot wrap keys, so none can be delivered")
         return self._guard.change(
             lambda connection, session: wrapping.issue(
-                session, kek, ids, label, strategy, _undo_of(connection)
+                session, cover, ids, label, strategy, _undo_of(connection)
             ),
             "issue",
         )
 
-    def issue_derived(self, kek: bytes, keys: Sequence[DerivedRef]) -> list[bytes]:
-        """Return derived keys wrapped under `kek` (32 bytes), as `issue` does; nothing is stored."""
+    def issue_derived(self, cover: wrapping.Cover, keys: Sequence[DerivedRef]) -> list[bytes]:
+        """Return derived keys wrapped under `cover`, as `issue` does; nothing is stored."""
         if self.strategy is None or not self.can_derive:
             raise DeliveryRefused("the token cannot derive and wrap keys, so none of these can be delivered")
         return self._guard.change(
-            lambda connection, session: derivation.issue(connection, session, kek, keys), "issue"
+            lambda connection, session: derivation.issue(connection, session, cover, keys), "issue"
         )
+
+    def usable_hashes(self, modulus: int, exponent: int) -> frozenset[str]:
+        """Return under which of `rsawrap.HASHES` the token wraps to RSA keys; tried once, with this one."""
+        if self._usable_hashes is None:
+            self._usable_hashes = self._guard.change(
+                lambda _, session: rsawrap.usable_hashes(session, modulus, exponent), "issue"
+            )
+        return self._usable_hashes
 
     def forget(self, keys: Sequence[FleetingRef]) -> None:
         """Keep session objects of these keys no longer; the next that is made destroys them."""

@@ -19,11 +19,17 @@ from hsm import templates
 from hsm.errors import DeviceError, DeviceRefused
 from hsm.handles import find_by_id
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.rsawrap import RsaCover, import_rsa, wrap_to_rsa
 from hsm.watch import beat
 
 KEK_LENGTH = 32  # bytes
 WRAPPED_LENGTH = templates.SECRET_LENGTH + 8  # RFC 3394 adds one block of eight bytes
 Undo = Callable[[Sequence[KeyRef], BaseException], None]
+Cover = (
+    bytes | RsaCover
+)  # what keys are wrapped under: an AES key in plain, or an RSA key of whoever gets them
+WrapOut = Callable[[Any], bytes]
+_COVER_LABEL = "countersign-cover"
 _NO_USES = MechanismFlag(0)  # the templates say all of it
 _SEALED = {
     Attribute.EXTRACTABLE: False,
@@ -49,23 +55,23 @@ class Strategy(StrEnum):
 
 
 def issue(
-    session: Session, kek: bytes, ids: Sequence[bytes], label: str, strategy: Strategy, undo: Undo
+    session: Session, cover: Cover, ids: Sequence[bytes], label: str, strategy: Strategy, undo: Undo
 ) -> list[bytes]:
-    """Generate a stored HMAC key for each id and return them wrapped under `kek` (RFC 3394, 40 bytes each).
+    """Generate a stored HMAC key for each id and return them wrapped under `cover`.
 
+    That is an AES key (32 bytes; RFC 3394, 40 bytes for each key) or an RSA key (OAEP, one block for each key).
     All or nothing: on any failure `undo` destroys every object that may have been stored. The caller holds the
     lock alone.
     """
-    _check(kek, ids)
+    _check(ids)
     made: list[Any] = []
     begun: list[KeyRef] = []
     try:
-        wrapping = import_kek(session, kek)
-        made.append(wrapping)
+        wrap_out = open_cover(session, cover, made)
         wrapped = []
         for id in ids:  # noqa: A001
             begun.append(KeyRef(KeyKind.SECRET, id))
-            wrapped.append(_WAYS[strategy](session, wrapping, id, label, made))
+            wrapped.append(_WAYS[strategy](session, wrap_out, id, label, made))
             beat()
     except BaseException as exc:
         undo(begun, exc)
@@ -76,6 +82,19 @@ def issue(
         for each in made:
             with suppress(PKCS11Error):  # session objects: they end with their session anyway
                 each.destroy()
+
+
+def open_cover(session: Session, cover: Cover, made: list[Any]) -> WrapOut:
+    """Import what keys are wrapped under, note the session object in `made`, and return how it wraps."""
+    if isinstance(cover, RsaCover):
+        name, rsa = cover.hash_name, import_rsa(session, cover.modulus, cover.exponent, _COVER_LABEL)
+        made.append(rsa)
+        return lambda key: wrap_to_rsa(rsa, key, name)
+    if len(cover) != KEK_LENGTH:
+        raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
+    kek = import_kek(session, cover)
+    made.append(kek)
+    return lambda key: wrap(kek, key)
 
 
 def import_kek(session: Session, kek: bytes, uses: Sequence[Attribute] = (Attribute.WRAP,)) -> Any:
@@ -108,24 +127,24 @@ def destroy_all(session: Session, ref: KeyRef) -> int:
     return len(found)
 
 
-def _copy_down(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
+def _copy_down(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
     key = _extractable(session, id, label, made)
-    wrapped = wrap(wrapping, key)
+    wrapped = wrap_out(key)
     _require_sealed(key.copy(templates.kept_copy(id, label)))
     return wrapped
 
 
-def _flip(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002, ARG001
+def _flip(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002, ARG001
     # COPYABLE is false because a copy made before the flip would stay extractable.
     template = templates.hmac_key(id, label, stored=True, extractable=True, modifiable=True)
     key = generate(session, templates.packed(template | {Attribute.COPYABLE: False}))
-    wrapped = wrap(wrapping, key)
+    wrapped = wrap_out(key)
     key[Attribute.EXTRACTABLE] = False
     _require_sealed(key)
     return wrapped
 
 
-def _unwrap_again(session: Session, wrapping: Any, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
+def _unwrap_again(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
     inner = session.generate_key(
         KeyType.AES,
         KEK_LENGTH * 8,
@@ -135,7 +154,7 @@ def _unwrap_again(session: Session, wrapping: Any, id: bytes, label: str, made: 
     )
     made.append(inner)
     key = _extractable(session, id, label, made)
-    wrapped = wrap(wrapping, key)
+    wrapped = wrap_out(key)
     kept = inner.unwrap_key(  # type: ignore[attr-defined]  # the class is made from the key's uses
         ObjectClass.SECRET_KEY,
         KeyType.GENERIC_SECRET,
@@ -165,9 +184,7 @@ def _require_sealed(kept: Any) -> None:
         raise DeviceError(f"the module kept a key with a wrong {', '.join(wrong)}")
 
 
-def _check(kek: bytes, ids: Sequence[bytes]) -> None:
-    if len(kek) != KEK_LENGTH:
-        raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
+def _check(ids: Sequence[bytes]) -> None:
     if not ids or len(set(ids)) != len(ids):
         raise DeviceRefused("the ids of the keys to issue are distinct, and there is at least one")
     for each in ids:
