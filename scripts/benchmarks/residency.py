@@ -13,11 +13,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.progress import track
 
+from gateway import assembly
+from gateway.ids import new_id
+from gateway.rules.keyset import Keyset
+from gateway.rules.policy import Residency
+from gateway.rules.user import UserStatus
+from gateway.scenarios import bindings, keynames
+from gateway.scenarios.context import Context
+from gateway.settings import load_settings
+from gateway.store import keysets, users
+from gateway.wire.keyname import point_name
 from hsm.device import Device
 from hsm.keys import DerivedRef, PointRef
 from scripts.benchmarks.exchange import Approval
@@ -25,6 +38,7 @@ from scripts.benchmarks.load import run_burst
 from scripts.benchmarks.population import Transactions, enrol_phones
 from scripts.benchmarks.servers import Server, Stage
 from tests.counterparts.phone import Phone
+from tests.counterparts.phone_keys import Keys
 
 Json = dict[str, object]
 _STARTS = 5
@@ -32,6 +46,7 @@ _CHUNK = 100  # confirmations of one gateway before the other has its turn
 _BURST_SECONDS = 120.0
 _PROBES = 300
 _ROWS_AT_ONCE = 20_000
+_KEK = bytes(32)  # nobody but this program sees what is wrapped under it
 _POINT = bytes.fromhex(  # RFC 6979, section A.2.5
     "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
     "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299"
@@ -67,7 +82,8 @@ def measure_residency(folder: Path, token_uri: str, users: int, hot: int) -> Jso
     few = Stage.build(folder / "few", token_uri, "", 1)
     few.run("init")
     before = _objects(folder)
-    phones = enrol_phones(few, hot, {"residency": "derived"})
+    (model,) = enrol_phones(few, 1, {"residency": "derived"})
+    phones = [model, *_enrol_like(few, model, hot - 1)]
     many = Stage.build(folder / "many", token_uri, "", 1)
     _copy(few, many)
     _fill(many, users - hot)
@@ -114,6 +130,48 @@ def _memory(pid: int) -> float:
         pids += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
     lines = (line for each in pids for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _enrol_like(stage: Stage, model: Phone, count: int) -> list[Phone]:
+    """Write so many more users with keys of their own, which the HSM vouches for; return their phones."""
+    with (
+        assembly.open_context(load_settings(stage.environment)) as ctx,
+        ctx.database.unit() as connection,
+    ):
+        keyset = keysets.find_keyset(connection, model.account.keyset)
+        user = users.find_user(connection, model.account.application, model.account.user)
+        assert keyset is not None
+        assert user is not None
+        made = [
+            _like(ctx, keyset, model, f"user-{number}") for number in track(range(1, count + 1), "Enrolling")
+        ]
+        for row, _ in made:
+            users.insert_user(connection, replace(user, user_id=row.user_id))
+            keysets.insert_keyset(connection, row)
+        return [phone for _, phone in made]
+
+
+def _like(ctx: Context, model: Keyset, phone: Phone, user: str) -> tuple[Keyset, Phone]:
+    name = new_id("ks", ctx.clock.now())
+    names = (keynames.new_secret(ctx, Residency.DERIVED), keynames.new_secret(ctx, Residency.DERIVED))
+    refs = [
+        keynames.secret_ref(each, purpose, model.application_id, user, name)
+        for purpose, each in zip(("khmac", "kauth"), names, strict=True)
+    ]
+    wrapped = ctx.device.issue_derived(_KEK, [ref for ref in refs if isinstance(ref, DerivedRef)])
+    keys = Keys.fresh(*(aes_key_unwrap(_KEK, each) for each in wrapped))
+    public = keys.private_key.public_key()
+    row = replace(
+        model,
+        id=name,
+        user_id=user,
+        khmac=names[0],
+        kauth=names[1],
+        kpublic=point_name(public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)),
+        spki=public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
+    account = replace(phone.account, user=user, keyset=name)
+    return bindings.bind(ctx, row, UserStatus.ACTIVE), Phone(account, keys)
 
 
 def _objects(folder: Path) -> int:
@@ -209,12 +267,12 @@ def measure_resident(token_uri: str, steps: list[int]) -> list[Json]:
     """
     rows: list[Json] = []
     present = 0
-    for users in track(steps, "Resident users"):
-        for words in (("fill", str(users - present)), ("look",)):
+    for number in track(steps, "Resident users"):
+        for words in (("fill", str(number - present)), ("look",)):
             command = [sys.executable, "-m", "scripts.benchmarks.resident_keys", token_uri, *words]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        present = users
-        rows.append({"users": users} | json.loads(done.stdout))
+        present = number
+        rows.append({"users": number} | json.loads(done.stdout))
     return rows
 
 
