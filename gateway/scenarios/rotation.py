@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction
@@ -22,10 +22,12 @@ from gateway.store import rotating
 from gateway.store.database import Connection
 from gateway.wire import keyname
 from gateway.wire.keyname import DerivedName
+from hsm.errors import DeviceUnavailable
 
 _USERS_AT_A_TIME = 50
 _TRANSACTIONS_AT_A_TIME = 200
 _MOST_PASSES = 20
+_OUTAGE_SECONDS = 3.0  # of the database or the token: they come back by themselves
 _PASS_SECONDS = 1.0  # for whoever had begun something under the old version
 
 
@@ -64,15 +66,26 @@ async def rotate_binding(ctx: Context, tell: Tell, wait_seconds: float) -> Progr
     # Also when going on: the run that made the version may have been killed a moment ago.
     await asyncio.sleep(wait_seconds)
     progress = Progress(version, rows=await ctx.reading(_older, version))
-    for _ in range(_MOST_PASSES):
-        await _bind_users(ctx, progress, tell)
-        await _bind_transactions(ctx, progress, tell)
-        progress.left = await ctx.reading(_older, version)
+    for left_to_try in reversed(range(_MOST_PASSES)):
+        try:
+            await _pass(ctx, progress, tell)
+        except (Outage, DeviceUnavailable):
+            if not left_to_try:
+                raise
+            await asyncio.sleep(_OUTAGE_SECONDS)
+            continue
         if progress.left <= len(progress.broken):
             break
         await asyncio.sleep(_PASS_SECONDS)
     await _note(ctx, EventType.HOUSE_KEY_ROTATED, BINDING, version, rows=progress.done)
     return progress
+
+
+async def _pass(ctx: Context, progress: Progress, tell: Tell) -> None:
+    """Bind what names an older version; each row says by itself whether that was done before."""
+    await _bind_users(ctx, progress, tell)
+    await _bind_transactions(ctx, progress, tell)
+    progress.left = await ctx.reading(_older, progress.version)
 
 
 async def rotate_master(ctx: Context) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway import assembly
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules.policy import Policy, Residency
 from gateway.rules.user import UserAction, UserStatus
 from gateway.scenarios import bindings, rotation
@@ -83,6 +83,20 @@ def test_what_was_killed_in_the_middle_goes_on_with_the_same_version(bench: Benc
     done = rotate(bench)
     assert (done.version, done.done, done.left) == (before + 1, 1, 0)
     assert confirm(bench, "anna", phone, asked) == "confirmed"
+
+
+def test_an_outage_on_the_way_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    run(bench.enrol("anna"))
+    run(bench.ask_to_confirm("anna"))
+    monkeypatch.setattr(rotation, "_OUTAGE_SECONDS", 0.01)
+    outages = [Outage("database: locked"), DeviceUnavailable("away")]
+
+    def fail_twice(_: Progress) -> None:
+        if outages:
+            raise outages.pop()
+
+    done = run(rotation.rotate_binding(bench.ctx, fail_twice, 0))
+    assert (done.done, done.left, outages) == (2, 0, [])
 
 
 def test_a_row_that_the_hsm_does_not_vouch_for_is_not_vouched_for_by_a_rotation(any_bench: Bench):
