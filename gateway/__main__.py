@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, assembly
+from gateway.clock import SystemClock
 from gateway.commands.applications import application
 from gateway.commands.doctor import doctor
 from gateway.commands.keys import keys
@@ -21,6 +22,7 @@ from gateway.serving import Role, serve_all, serve_door, work
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.store import migrate as migrations
 from gateway.store.migrate import SchemaBehind
+from gateway.worker.push.configured import make_providers
 from hsm.errors import DeviceError
 
 command = typer.Typer(
@@ -65,11 +67,12 @@ def migrate() -> None:
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the settings in force and try token and database; secrets are never shown."""
+    """Show the settings in force, try token and database, read the keys for push; secrets are never shown."""
     settings = load_settings()
     results = {"database": _try(lambda: _try_database(settings))}
     both = results["database"] == "ok"
     results["token"] = _try(lambda: _try_token(settings, with_database=both))
+    results["push"] = _try(lambda: _try_push(settings))
     if as_json:
         print(json.dumps({"version": __version__, "settings": settings.shown(), "checks": results}, indent=2))
     else:
@@ -89,6 +92,10 @@ def _try(probe: Callable[[], None]) -> str:
     except (DeviceError, Outage, SchemaBehind, SettingsError) as error:
         return str(error)
     return "ok"
+
+
+def _try_push(settings: Settings) -> None:
+    make_providers(settings, SystemClock())
 
 
 def _try_database(settings: Settings) -> None:

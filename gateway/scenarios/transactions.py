@@ -20,6 +20,7 @@ from gateway.scenarios.idempotency import Once, claim, finish
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import created_view, transaction_view
 from gateway.store import keysets, pushes, transactions, users
+from gateway.store.applications import Application
 from gateway.store.database import Connection
 
 
@@ -128,10 +129,16 @@ def _create(
         **settling.subject(application.id, transaction),
     )
     record(connection, [event])
-    if application.policy.push:
-        pushes.want_pushes(connection, application.id, user.user_id, now, transaction.expires_at)
+    _wake_phones(connection, application, transaction)
     finish(connection, asker, once, transaction.id, now)
     return created_view(transaction), True
+
+
+def _wake_phones(connection: Connection, application: Application, transaction: Transaction) -> None:
+    if application.policy.push:
+        pushes.want_pushes(
+            connection, application.id, transaction.user_id, transaction.created_at, transaction.expires_at
+        )
 
 
 def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:

@@ -21,10 +21,8 @@ LATER = NOW + 15 * MINUTE
 ROOM = {PushProvider.FCM: 3, PushProvider.APNS: 3}
 
 
-def _device(
-    name: str, provider: str | None, status: KeysetStatus = KeysetStatus.ACTIVE
-) -> tuple[Device, Keyset]:
-    device = Device(
+def _device(name: str, provider: str | None) -> Device:
+    return Device(
         id=f"dev_{name}",
         application_id=APPLICATION,
         user_id=USER,
@@ -33,7 +31,10 @@ def _device(
         created_at=NOW,
         removed_at=None,
     )
-    keyset = Keyset(
+
+
+def _keyset(name: str, status: KeysetStatus) -> Keyset:
+    return Keyset(
         id=f"ks_{name}",
         application_id=APPLICATION,
         user_id=USER,
@@ -44,7 +45,7 @@ def _device(
         kpublic=None,
         spki=None,
         fingerprint=b"",
-        device_id=device.id,
+        device_id=f"dev_{name}",
         step_seconds=180,
         digits=8,
         flags=0,
@@ -58,25 +59,25 @@ def _device(
         code_given_at=None,
         binding=b"",
     )
-    return device, keyset
 
 
 @pytest.fixture
 def phones(database: Database) -> Database:
     """A database in which anna has two phones to be woken, and three that are not."""
+    active = KeysetStatus.ACTIVE
     made = [
-        _device("android", "fcm"),
-        _device("iphone", "apns"),
-        _device("old", "fcm", KeysetStatus.DELETED),
-        _device("silent", None),
-        _device("strange", "example"),
+        ("android", "fcm", active),
+        ("iphone", "apns", active),
+        ("old", "fcm", KeysetStatus.DELETED),
+        ("silent", None, active),
+        ("strange", "example", active),
     ]
     with database.unit() as connection:
         insert_anna(connection)
         insert_transaction(connection, "txn_1")
-        for device, keyset in made:
-            keysets.insert_device(connection, device)
-            keysets.insert_keyset(connection, keyset)
+        for name, provider, status in made:
+            keysets.insert_device(connection, _device(name, provider))
+            keysets.insert_keyset(connection, _keyset(name, status))
     return database
 
 
