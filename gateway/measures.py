@@ -74,6 +74,21 @@ CATALOGUE = _named(
         ),
         ("device_next_attempt_seconds", "gauge", (), "Time until it is tried again; 0 if it need not be."),
         (
+            "device_derived_held",
+            "gauge",
+            (),
+            "Keys of `derived` users that the token holds for this process.",
+        ),
+        ("device_derived_held_most", "gauge", (), "How many it may hold."),
+        (
+            "device_derived_uses_total",
+            "counter",
+            ("outcome",),
+            "Times such a key was wanted. `outcome`: `held`, `missing` (it had to be made).",
+        ),
+        ("device_derived_made_total", "counter", (), "Such keys that were made."),
+        ("device_derived_evictions_total", "counter", (), "Such keys that gave way to others."),
+        (
             "canary_runs_total",
             "counter",
             ("outcome",),

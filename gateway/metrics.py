@@ -82,6 +82,12 @@ def _device(shot: Snapshot) -> Iterable[Metric]:
     }
     for name, value in values.items():
         yield _values(f"device_{name}", {(): value})
+    derived = shot.fleeting
+    yield _values("device_derived_held", {(): derived.size})
+    yield _values("device_derived_held_most", {(): derived.most})
+    yield _values("device_derived_uses_total", {("held",): derived.hits, ("missing",): derived.misses})
+    yield _values("device_derived_made_total", {(): derived.made})
+    yield _values("device_derived_evictions_total", {(): derived.evictions})
     yield _values("device_state", {(state,): float(state == shot.state) for state in STATES})
 
 

@@ -1,5 +1,6 @@
 """What must be true of database and token after any number of kills?"""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.rules.keyset import OPEN
 from gateway.rules.user import UserStatus
-from gateway.scenarios import bindings, housekeeping
+from gateway.scenarios import bindings, housekeeping, keynames
 from gateway.scenarios.context import Context
 from gateway.store import keysets, loose_keys
 from gateway.store.tables import attempts, contents, deliveries, events, transactions, users
@@ -80,6 +81,10 @@ def check_users(ctx: Context) -> list[str]:
     return faults
 
 
+def _on_token(names: Iterable[str | None]) -> set[KeyRef]:
+    return {KeyRef.parse(name) for name in keynames.on_token(each for each in names if each is not None)}
+
+
 async def check_token(ctx: Context) -> tuple[list[str], list[str], int]:
     """After the sweep the token holds exactly the keys of the keysets.
 
@@ -94,8 +99,8 @@ async def check_token(ctx: Context) -> tuple[list[str], list[str], int]:
     needed: set[KeyRef] = set()
     for row in _all(ctx, sa.select(keysets_table)):
         named = [row.khmac, row.kpublic] + ([row.kauth] if row.status in OPEN else [])
-        needed |= {KeyRef.parse(uri) for uri in named if uri is not None}
-        owned |= {KeyRef.parse(uri) for uri in (row.khmac, row.kauth, row.kpublic) if uri is not None}
+        needed |= _on_token(named)
+        owned |= _on_token((row.khmac, row.kauth, row.kpublic))
     orphans = [f"orphan on the token: {key.uri()}" for key in on_token - owned - loose]
     orphans += [f"still loose after the sweep: {key.uri()}" for key in loose]
     missing = [f"missing on the token: {key.uri()}" for key in needed - on_token]
