@@ -81,3 +81,7 @@ class DeliveryUnsafe(StartupError):
 
 class HouseKeyMissing(StartupError):
     """One of the gateway's own keys is not on the token."""
+
+
+class HouseKeyDoubled(StartupError):
+    """One of the gateway's own keys is on the token more than once."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hsm import templates, wrapping
 from hsm.device import Device
 from tests.gateways import ROOT, Authority, Gateway, fresh_database
 from tests.journeys.stage import DATABASES
@@ -39,25 +40,51 @@ def _checked(gateway: Gateway) -> dict[str, str]:
     return dict(json.loads(shown.stdout)["checks"])
 
 
+def _preparing(gateway: Gateway) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway", "init"],
+        cwd=ROOT,
+        env=gateway.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def test_four_processes_may_prepare_one_gateway_at_once(gateway: Gateway) -> None:
-    asked = [
-        subprocess.Popen(
-            [sys.executable, "-m", "gateway", "init"],
-            cwd=ROOT,
-            env=gateway.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(4)
-    ]
+    asked = [_preparing(gateway) for _ in range(4)]
     told = [process.communicate(timeout=120)[0] for process in asked]
     assert [process.returncode for process in asked] == [0] * 4, told
     assert sum("token: made binding" in text for text in told) == 1
     assert sum("every key of the gateway was there" in text for text in told) == 3
     labels = _keys(gateway.token_uri)
     assert len(labels) == len(set(labels)) + 1  # the pair has one label for both of its keys
-    assert _checked(gateway) == {"database": "ok", "token": "ok"}
+    assert _checked(gateway) == {"database": "ok", "token": "ok", "push": "ok"}
+
+
+def test_two_databases_may_be_prepared_on_one_token_at_once(gateway: Gateway, tmp_path: Path) -> None:
+    other = Gateway(tmp_path / "other", gateway.token_uri, gateway.authority)
+    other.folder.mkdir()
+    asked = [_preparing(each) for each in (gateway, other)]
+    told = [process.communicate(timeout=120)[0] for process in asked]
+    assert [process.returncode for process in asked] == [0, 0], told
+    for each in (gateway, other):
+        assert _checked(each) == {"database": "ok", "token": "ok", "push": "ok"}
+
+
+def test_a_key_that_is_on_the_token_twice_is_named_by_every_command(gateway: Gateway) -> None:
+    gateway.run("init")
+    device = Device.open(gateway.token_uri)
+    template = templates.hmac_key(
+        bytes(16), "countersign-decoy-1", stored=True, extractable=False, modifiable=False
+    )
+    device._guard.change(lambda _, session: wrapping.generate(session, template))
+    device.close()
+    for words in (["init"], ["serve"], ["serve", "client"], ["work"]):
+        refused = gateway.run(*words, check=False)
+        assert refused.returncode == 1
+        assert "more than one key 'countersign-decoy-1'" in refused.stderr
+        assert "backup" in refused.stderr
 
 
 def test_preparing_again_changes_nothing(gateway: Gateway) -> None:
@@ -75,7 +102,7 @@ def test_a_key_that_is_missing_is_made_on_the_token_of_the_database(gateway: Gat
     assert "token: made webhook, activation, credential, decoy" in gateway.run("init").stdout.replace(
         "\n", " "
     )
-    assert _checked(gateway) == {"database": "ok", "token": "ok"}
+    assert _checked(gateway) == {"database": "ok", "token": "ok", "push": "ok"}
 
 
 def test_an_empty_token_is_refused_for_the_database_of_another_and_nothing_is_made_on_it(
@@ -113,6 +140,7 @@ def test_a_database_that_was_only_migrated_is_not_served(gateway: Gateway) -> No
     device = Device.open(gateway.token_uri)
     for name in ("binding", "webhook", "activation", "credential", "decoy"):
         device.create_house_key(name)
+    device.create_master()
     device.create_house_pair("receipt")
     device.close()
     refused = gateway.run("work", check=False)
