@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,9 @@ from gateway.scenarios import inspection
 from gateway.scenarios.context import HOUSE_PAIR, RECEIPT_VERSION
 from gateway.scenarios.inspection import Comparison, Rows
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.store import migrate
 from gateway.store.database import Database
+from gateway.store.migrate import SchemaBehind
 from gateway.wire.timestep import format_time
 from hsm.doctor.apart import examine_apart
 from hsm.doctor.bench import Plan
@@ -31,7 +33,7 @@ from hsm.errors import InvalidUri
 
 _VERSION = 1  # of the shape of the JSON
 _SHOWN = 10  # keys of each kind in the table; JSON has them all
-_out, _progress = Console(), Console(stderr=True)
+_out = Console()
 _COLOURS = {"works": "green", "restricted": "yellow", "fails": "red", "not usable": "red", "unknown": "dim"}
 
 
@@ -58,6 +60,17 @@ class Report:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options say."""
+
+    token: str
+    needed: tuple[Mode, ...]
+    capacity: int | None
+    sessions: int
+    trial_seconds: float
+
+
 def doctor(
     token: Annotated[
         str, typer.Option(help="RFC 7512 URI of the token to try, instead of the one of the settings.")
@@ -80,10 +93,10 @@ def doctor(
     Also lists keys of users that no row of the database names and rows whose keys are missing, and forecasts when the
     token is full. Exit status: 0 the needed modes work, 1 usable with restrictions, 2 not usable.
     """
+    asked = _Asked(token, tuple(need or USUAL), capacity, sessions, trial_seconds)
     try:
-        settings = load_settings()
-        uri = _uri(settings, token)
-        report = _examine(settings, uri, tuple(need or USUAL), capacity, sessions, trial_seconds)
+        with Console(stderr=True, quiet=as_json).status("trying …") as shown:
+            report = _examine(asked, lambda trial: shown.update(f"trying: {TRIALS[trial]}"))
     except (SettingsError, InvalidUri) as error:
         print(f"countersign: {error}", file=sys.stderr)
         raise typer.Exit(Status.NOT_USABLE) from None
@@ -94,58 +107,44 @@ def doctor(
     raise typer.Exit(report.status)
 
 
-def _uri(settings: Settings, token: str) -> str:
-    if not (token or settings.token_uri):
+def _examine(asked: _Asked, begin: Callable[[str], None]) -> Report:
+    settings = load_settings()
+    uri = asked.token or settings.token_uri
+    if not uri:
         raise SettingsError("No token is named: set COUNTERSIGN_TOKEN_URI or say --token.")
-    return token or settings.token_uri
-
-
-def _examine(
-    settings: Settings,
-    uri: str,
-    needed: tuple[Mode, ...],
-    capacity: int | None,
-    sessions: int,
-    trial_seconds: float,
-) -> Report:
-    database, why = _database(settings)
-    before = None if database is None else inspection.read_rows(database)
+    database, before, why = _database(settings)
     plan = Plan(
         sessions=settings.token_sessions + 1,
-        most_sessions=max(sessions, settings.token_sessions + 1),
+        most_sessions=max(asked.sessions, settings.token_sessions + 1),
         pair_label=f"countersign-{HOUSE_PAIR}-{RECEIPT_VERSION}",
     )
-    found: dict[str, Finding] = {}
-    with _progress.status("trying …") as status:
-        for finding in examine_apart(
-            uri, plan, trial_seconds, lambda trial: status.update(f"trying: {TRIALS[trial]}")
-        ):
-            found[finding.trial] = finding
-    verdicts = judge(found.values())
     try:
+        found = {finding.trial: finding for finding in examine_apart(uri, plan, asked.trial_seconds, begin)}
         comparison, growth = _ask_database(database, why, before, found.get("inventory"))
     finally:
         if database is not None:
             database.close()
+    verdicts = judge(found.values())
     return Report(
         findings=tuple(found[trial] for trial in TRIALS if trial in found),
         verdicts=verdicts,
-        status=status_of(verdicts, needed),
+        status=status_of(verdicts, asked.needed),
         comparison=comparison,
-        forecast=_forecast(found, growth, capacity),
+        forecast=_forecast(found, growth, asked.capacity),
     )
 
 
-def _database(settings: Settings) -> tuple[Database | None, str]:
-    """Open the database if there is one and it can be asked; else say why not. None is made."""
+def _database(settings: Settings) -> tuple[Database | None, Rows | None, str]:
+    """Open and read the database if there is one that can be asked; else say why not. None is made."""
     if not settings.database_url and not (Path(settings.data_dir) / "countersign.db").exists():
-        return None, "there is no database"
+        return None, None, "there is no database"
     database = assembly.open_database(settings)
-    why = inspection.why_not_usable(database)
-    if why is None:
-        return database, ""
-    database.close()
-    return None, why
+    try:
+        migrate.require_current(database)
+        return database, inspection.read_rows(database), ""
+    except (Outage, SchemaBehind) as error:
+        database.close()
+        return None, None, str(error)
 
 
 def _ask_database(

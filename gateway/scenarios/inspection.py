@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.refusals import Outage
 from gateway.rules.forecast import Forecast, Growth
 from gateway.rules.keyset import KeysetStatus
 from gateway.scenarios.context import RECEIPT_VERSION
-from gateway.store import holdings, loose_keys, migrate, receipt_keys
+from gateway.store import holdings, loose_keys, receipt_keys
 from gateway.store.database import Database
 from gateway.store.holdings import Counted, Named
 from gateway.wire import spki
@@ -78,15 +77,6 @@ def compare(before: Rows, found: Iterable[str], after: Rows) -> Comparison:
     orphans = there - before.named - after.named
     gone = {key: keyset for key, keyset in after.needed.items() if key in before.needed and key not in there}
     return Comparison(orphans=tuple(sorted(orphans)), missing=tuple(sorted(gone.items())))
-
-
-def why_not_usable(database: Database) -> str | None:
-    """Say why a database cannot be asked; None if it can."""
-    try:
-        migrate.require_current(database)
-    except (Outage, migrate.SchemaBehind) as error:
-        return str(error)
-    return None
 
 
 def is_of_token(database: Database, point: bytes | None) -> bool:
