@@ -56,7 +56,7 @@ def postgres() -> Iterator[OwnPostgres]:
         shutil.rmtree(server.folder)
 
 
-@pytest.mark.parametrize("how", ["SIGQUIT", "SIGKILL"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGQUIT", "SIGKILL"])
 def test_nothing_is_lost_while_postgresql_is_stopped_and_started(
     how: str, tmp_path: Path, token_uri: str, postgres: OwnPostgres, capsys: pytest.CaptureFixture[str]
 ):
