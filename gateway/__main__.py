@@ -18,7 +18,7 @@ from gateway.commands.doctor import doctor
 from gateway.commands.keys import keys
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
-from gateway.serving import Role, serve_all, serve_door, work
+from gateway.serving import Role, Work, serve_all, serve_door, work, work_push
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.store import migrate as migrations
 from gateway.store.migrate import SchemaBehind
@@ -133,11 +133,15 @@ def serve(
 
 
 @command.command(name="work")
-def work_command() -> None:
-    """Run the worker alone: callbacks, time-outs, housekeeping."""
+def work_command(
+    part: Annotated[
+        Work, typer.Argument(help="Everything, or pushes alone: that needs neither token nor PIN.")
+    ] = Work.ALL,
+) -> None:
+    """Run the worker alone: callbacks, pushes where they are set up, time-outs, housekeeping."""
     settings = load_settings()
     configure_logs(settings.log_level)
-    asyncio.run(work(settings))
+    asyncio.run(work(settings) if part is Work.ALL else work_push(settings))
 
 
 @command.command()

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from gateway.scenarios.context import (
 )
 from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.key_versions import has_any
+from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
 from gateway.store import migrate, receipt_keys
@@ -161,6 +162,19 @@ def open_context(
             device.close()
     finally:
         database.close()
+
+
+@contextmanager
+def open_store_access(settings: Settings) -> Iterator[StoreAccess]:
+    """Open what a process without a token works with.
+
+    Raises:
+        SchemaBehind, SettingsError: cannot start; the text says how to mend it.
+    """
+    with closing(open_database(settings)) as database:
+        migrate.require_current(database)
+        with ThreadPoolExecutor(settings.database_connections, "store") as threads:
+            yield StoreAccess(clock=SystemClock(), database=database, store_threads=threads)
 
 
 @contextmanager

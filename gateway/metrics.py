@@ -104,17 +104,29 @@ def _values(name: str, values: Mapping[Any, float]) -> Metric:
     return filled
 
 
-def registry(ctx: Context, role: str, *, has_worker: bool) -> CollectorRegistry:
-    """Return everything that a process of this role publishes."""
+class _Tokenless(Collector):
+    """What there is to say of a process without a token."""
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+
+    def collect(self) -> Iterable[Metric]:
+        """Give everything once."""
+        yield _values("process_info", {(self._role, __version__): 1})
+
+
+def registry(ctx: Context | None, role: str, *, has_worker: bool) -> CollectorRegistry:
+    """Return everything that a process of this role publishes; without a context, of one without a token."""
     made = CollectorRegistry()
-    for each in (Figures(ctx, role, has_worker=has_worker), *COUNTED):
+    asked = _Tokenless(role) if ctx is None else Figures(ctx, role, has_worker=has_worker)
+    for each in (asked, *COUNTED):
         made.register(each)
     ProcessCollector(registry=made)
     return made
 
 
 @contextmanager
-def published(settings: Settings, ctx: Context, role: str) -> Iterator[None]:
+def published(settings: Settings, ctx: Context | None, role: str) -> Iterator[None]:
     """Publish the figures of this process at ``/metrics`` for as long as the block lasts, if that is wanted.
 
     Raises:

@@ -18,14 +18,14 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.run import run as hypercorn_run
 
-from gateway.assembly import make_doors, make_post, open_context
+from gateway.assembly import make_doors, make_post, open_context, open_store_access
 from gateway.hung import end_process
 from gateway.logs import configure_logs
 from gateway.metrics import published
 from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
-from gateway.worker.loop import run_worker
+from gateway.worker.loop import run_pushes, run_worker
 from gateway.worker.push.configured import make_providers
 
 _log = structlog.get_logger("gateway")
@@ -34,6 +34,13 @@ _GRACE_SECONDS = 5
 # How long a closed TLS connection waits for the other side to say goodbye. asyncio takes 30 s where the server
 # names no time, and hypercorn names none: an idle client would keep a stopping process alive for that long.
 asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 2.0
+
+
+class Work(StrEnum):
+    """What a worker does."""
+
+    ALL = "all"
+    PUSH = "push"
 
 
 class Role(StrEnum):
@@ -144,6 +151,21 @@ async def work(settings: Settings) -> None:
     with _watched_context(settings, "worker") as context:
         _log.info("working")
         await run_worker(context, make_post(settings), make_providers(settings, context.clock), stop)
+    _log.info("stopped")
+
+
+async def work_push(settings: Settings) -> None:
+    """Send pushes, and nothing else, until it is told to stop: without token and PIN."""
+    stop = _stop_event()
+    with open_store_access(settings) as access, published(settings, None, "push"):
+        providers = make_providers(settings, access.clock)
+        if not providers:
+            raise SettingsError(
+                "No push service is set up. Set COUNTERSIGN_PUSH_WEB_KEY_FILE, COUNTERSIGN_PUSH_FCM_ACCOUNT_FILE or "
+                "COUNTERSIGN_PUSH_APNS_KEY_FILE."
+            )
+        _log.info("working", push=", ".join(providers))
+        await run_pushes(access, providers, stop)
     _log.info("stopped")
 
 

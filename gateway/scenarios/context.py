@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from gateway.clock import Clock
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.key_versions import KeyVersions, has_any
+from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import Waiters
-from gateway.store.database import Collision, Connection, Database
 from hsm.desk import Desk
 from hsm.device import Device
 from hsm.keys import KeyRef
@@ -63,56 +62,18 @@ class HouseKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(StoreAccess):
     """The parts, put together once per process by ``assembly``."""
 
-    clock: Clock
-    database: Database
     device: Device
     keys: HouseKeys
     canary: Canary
     waiters: Waiters
-    store_threads: ThreadPoolExecutor
     device_threads: ThreadPoolExecutor
     issuer: str
     client_url: str
     door_pin: bytes | None
     content_bytes_most: int
-
-    async def in_store_thread(self, work: Callable[[], T]) -> T:
-        """Run work that reaches the database by itself."""
-        return await asyncio.get_running_loop().run_in_executor(self.store_threads, work)
-
-    async def unit(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none.
-
-        It is run again once where the database gave another unit the way, so it must change nothing but the database.
-        """
-
-        def run() -> T:
-            with self.database.unit() as connection:
-                return work(connection, *args, **kwargs)
-
-        def run_again() -> T:
-            try:
-                return run()
-            except Collision:
-                return run()
-
-        return await self.in_store_thread(run_again)
-
-    async def reading(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run ``work(connection, ...)`` as a unit that only reads."""
-
-        def run() -> T:
-            with self.database.reading() as connection:
-                return work(connection, *args, **kwargs)
-
-        return await self.in_store_thread(run)
 
     def at(self, desk: Desk) -> "Context":
         """Return this context for work that only uses keys, all of it in the one turn that the desk stands for."""

@@ -9,6 +9,7 @@ from gateway.measures import count_run
 from gateway.refusals import Outage
 from gateway.scenarios import housekeeping
 from gateway.scenarios.context import Context
+from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.user_lifecycle import block_overdue
 from gateway.worker.callbacks import Courier
 from gateway.worker.posting import Post
@@ -26,13 +27,10 @@ _AFTER_OUTAGE_SECONDS = 3.0
 
 async def run_worker(ctx: Context, post: Post, providers: Providers, stop: asyncio.Event) -> None:
     """Run every duty until told to stop. A duty that fails is logged and tried again; the others go on."""
-    courier, waker = Courier(ctx, post), Waker(ctx, providers)
+    courier = Courier(ctx, post)
 
     async def callbacks() -> int:
         return await courier.start_due() or await courier.tries.wait(_CALLBACK_SECONDS)
-
-    async def pushes() -> int:
-        return await waker.start_due() or await waker.tries.wait(_PUSH_SECONDS)
 
     async def marks() -> int:
         await housekeeping.forget_old_marks(ctx)
@@ -47,12 +45,22 @@ async def run_worker(ctx: Context, post: Post, providers: Providers, stop: async
 
     await asyncio.gather(
         _repeat("callbacks", callbacks, _CALLBACK_SECONDS, stop),
-        _repeat("pushes", pushes, _PUSH_SECONDS, stop),
+        run_pushes(ctx, providers, stop),
         _repeat("expiry", expiry, _EXPIRY_SECONDS, stop),
         _repeat("sweep", sweep, _SWEEP_SECONDS, stop),
         _repeat("marks", marks, _MARKS_SECONDS, stop),
     )
     await _end("callbacks", courier.tries.finish)
+
+
+async def run_pushes(ctx: StoreAccess, providers: Providers, stop: asyncio.Event) -> None:
+    """Wake phones until told to stop: the one duty that needs no token."""
+    waker = Waker(ctx, providers)
+
+    async def pushes() -> int:
+        return await waker.start_due() or await waker.tries.wait(_PUSH_SECONDS)
+
+    await _repeat("pushes", pushes, _PUSH_SECONDS, stop)
     await _end("pushes", waker.close)
 
 

@@ -19,8 +19,8 @@ from gateway.rules.push import (
     lifetime_seconds,
     pause_after,
 )
-from gateway.scenarios.context import Context
 from gateway.scenarios.recording import SYSTEM, make_event, record
+from gateway.scenarios.store_access import StoreAccess
 from gateway.store import pushes
 from gateway.store.database import Connection
 from gateway.store.pushes import Push
@@ -35,7 +35,7 @@ Providers = Mapping[PushProvider, Provider]
 class Waker:
     """Keeps tries under way, so many of each push service that none holds up the others, nor the callbacks."""
 
-    def __init__(self, ctx: Context, providers: Providers, seconds_most: float = SECONDS_MOST) -> None:
+    def __init__(self, ctx: StoreAccess, providers: Providers, seconds_most: float = SECONDS_MOST) -> None:
         self._ctx, self._providers, self._seconds_most = ctx, providers, seconds_most
         self.tries = Tries()
 
@@ -120,7 +120,7 @@ def _note_failure(connection: Connection, push: Push, next_at: datetime | None) 
         pushes.postpone_push(connection, push, next_at)
 
 
-def _drop(connection: Connection, ctx: Context, push: Push, why: str) -> None:
+def _drop(connection: Connection, ctx: StoreAccess, push: Push, why: str) -> None:
     """Forget the address, unless the phone gave another one meanwhile; that one is woken next."""
     if not pushes.drop_push_address(connection, push):
         pushes.postpone_push(connection, push, ctx.clock.now())

@@ -1,0 +1,57 @@
+"""What a scenario works with that needs no device: the clock, the database, and the threads it is reached in."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from gateway.clock import Clock
+from gateway.store.database import Collision, Connection, Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAccess:
+    """All that a process without a token has; the context of every other one begins with it."""
+
+    clock: Clock
+    database: Database
+    store_threads: ThreadPoolExecutor
+
+    async def in_store_thread(self, work: Callable[[], T]) -> T:
+        """Run work that reaches the database by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self.store_threads, work)
+
+    async def unit(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, ...)`` as one unit in a thread: all of it is durable afterwards, or none.
+
+        It is run again once where the database gave another unit the way, so it must change nothing but the database.
+        """
+
+        def run() -> T:
+            with self.database.unit() as connection:
+                return work(connection, *args, **kwargs)
+
+        def run_again() -> T:
+            try:
+                return run()
+            except Collision:
+                return run()
+
+        return await self.in_store_thread(run_again)
+
+    async def reading(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, ...)`` as a unit that only reads."""
+
+        def run() -> T:
+            with self.database.reading() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self.in_store_thread(run)
