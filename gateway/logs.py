@@ -7,7 +7,18 @@ from typing import Any
 import structlog
 
 # Values under these names never reach a line, whoever logs them.
-_SECRET_NAMES = ("pin", "secret", "password", "key", "code", "authorization", "content", "body", "package", "push_id")
+_SECRET_NAMES = (
+    "pin",
+    "secret",
+    "password",
+    "key",
+    "code",
+    "authorization",
+    "content",
+    "body",
+    "package",
+    "push_id",
+)
 
 _HOUSE_LOGGERS = ("gateway", "worker", "access")
 
