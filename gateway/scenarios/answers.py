@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
+from threading import Lock
 from typing import Any, Protocol
 
 import structlog
@@ -61,12 +62,14 @@ class Answers:
     Args:
         ctx: the context.
         write: says how a result is written as an answer (``Written``).
+        at_once: how many batches may be under way: one is with the device while the other is with the database.
     """
 
-    def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written]) -> None:
+    def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written], at_once: int = 2) -> None:
         self._ctx = ctx
         self._write = write
-        self._room: Room[_Asked, Decided | None] = Room(self._decide, _MOST)
+        self._room: Room[_Asked, Decided | None] = Room(self._decide, most=_MOST, at_once=at_once)
+        self._settling = Lock()  # else SQLite makes the second wait by sleeping
         self._seconds: deque[float] = deque(maxlen=20)  # of the device for one answer, in the last batches
 
     async def decide(self, request: ClientRequest) -> Decided | None:
@@ -94,7 +97,8 @@ class Answers:
             known = _gather(connection, batch)
         try:
             proved = _without_doubles(self._prove_all(batch, known, now))
-            return settle_all(self._ctx, proved, now)
+            with self._settling:
+                return settle_all(self._ctx, proved, now)
         except DeviceUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone

@@ -88,7 +88,7 @@ def _decide(
         return _reply(view)
 
     async def all_at_once() -> list[Decided | None]:
-        answers = Answers(bench.ctx, write)
+        answers = Answers(bench.ctx, write, at_once=1)
         return await asyncio.gather(*(answers.decide(request) for request in requests))
 
     return run(all_at_once())
@@ -235,7 +235,7 @@ def test_a_key_that_is_gone_sends_its_whole_batch_to_be_decided_one_by_one(bench
 
 def test_a_slow_device_is_asked_about_each_answer_in_a_turn_of_its_own(bench: Bench):
     phones = [run(bench.enrol(name)) for name in ("anna", "berta", "carla")]
-    answers = Answers(bench.ctx, _reply)
+    answers = Answers(bench.ctx, _reply, at_once=1)
 
     async def all_at_once(requests: list[ClientRequest]) -> list[Decided | None]:
         return await asyncio.gather(*(answers.decide(request) for request in requests))

@@ -32,7 +32,7 @@ async def _asked(room: Room[int, int], *numbers: int) -> list[asyncio.Task[int]]
 def test_what_arrives_while_a_batch_runs_makes_up_the_next_ones():
     async def run() -> None:
         worker = Worker()
-        room: Room[int, int] = Room(worker.work, 3)
+        room: Room[int, int] = Room(worker.work, most=3)
         tasks = await _asked(room, 1)
         tasks += await _asked(room, 2, 3, 4, 5)
         worker.may_go_on.set()
@@ -43,10 +43,24 @@ def test_what_arrives_while_a_batch_runs_makes_up_the_next_ones():
     asyncio.run(run())
 
 
+def test_batches_that_may_be_under_way_together_share_what_waits():
+    async def run() -> None:
+        worker = Worker()
+        room: Room[int, int] = Room(worker.work, most=10, at_once=2)
+        tasks = await _asked(room, *range(1, 10))
+        tasks += await _asked(room, 10, 11)
+        assert worker.batches == [[1, 2, 3, 4, 5], [6, 7, 8, 9]]
+        worker.may_go_on.set()
+        assert await asyncio.gather(*tasks) == [2 * number for number in range(1, 12)]
+        assert worker.batches[2:] == [[10, 11]]
+
+    asyncio.run(run())
+
+
 def test_a_refusal_is_for_the_one_it_belongs_to_and_a_failure_for_its_batch():
     async def run() -> None:
         worker = Worker()
-        room: Room[int, int] = Room(worker.work, 2)
+        room: Room[int, int] = Room(worker.work, most=2)
         tasks = await _asked(room, 1)
         tasks += await _asked(room, -2, 3, 13, 4, 5)
         worker.may_go_on.set()
@@ -62,7 +76,7 @@ def test_a_refusal_is_for_the_one_it_belongs_to_and_a_failure_for_its_batch():
 def test_who_goes_away_takes_nothing_from_the_others():
     async def run() -> None:
         worker = Worker()
-        room: Room[int, int] = Room(worker.work, 10)
+        room: Room[int, int] = Room(worker.work, most=10)
         first, second = await _asked(room, 1, 2)
         first.cancel()
         worker.may_go_on.set()
@@ -80,5 +94,5 @@ def test_a_room_goes_on_after_the_loop_that_used_it_has_ended():
         worker_batches.append(batch)
         return batch
 
-    room: Room[int, int] = Room(work, 10)
+    room: Room[int, int] = Room(work, most=10)
     assert [asyncio.run(room.ask(number)) for number in (1, 2)] == [1, 2]
