@@ -49,6 +49,7 @@ class Delivery(StrEnum):
     ONLINE = "online"
     QR = "qr"
     QR_AND_CODE = "qr_and_code"
+    SEALED = "sealed"
     UNREADABLE = "unreadable"
 
 
@@ -70,6 +71,7 @@ class Keyset:
     step_seconds: int
     digits: int
     flags: int
+    renews: str | None = None
     salt: bytes
     package_sha256: bytes
     created_at: datetime

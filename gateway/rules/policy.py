@@ -50,6 +50,7 @@ class Policy:
     request_window_seconds: int = 300
     failures_most: int = 5
     register_hours: int = 72
+    renew_hours: int = 24
     weak_secret: bool = False
     transaction_seconds: int = 900
     transaction_seconds_most: int = 30 * 86400
@@ -78,6 +79,7 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "request_window_seconds": (30, 3600, "how far a phone's clock may be off in a request"),
     "failures_most": (1, 5, "consecutive failures after which a user is blocked and a transaction cancelled"),
     "register_hours": (1, 720, "hours in which a phone must register before its keyset lapses"),
+    "renew_hours": (1, 720, "hours in which a phone must register keys that it renewed itself"),
     "transaction_seconds": (30, 30 * 86400, "seconds a transaction waits when the request names no time"),
     "transaction_seconds_most": (30, 365 * 86400, "most seconds a transaction may wait"),
 }

@@ -36,6 +36,7 @@ def binding_input(keyset: Keyset, user_status: UserStatus) -> bytes:
         step_seconds=keyset.step_seconds,
         digits=keyset.digits,
         flags=keyset.flags,
+        renews=keyset.renews,
         package_sha256=keyset.package_sha256,
         created_at=keyset.created_at,
         valid_until=keyset.valid_until,

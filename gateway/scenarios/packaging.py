@@ -6,6 +6,7 @@ The wrapping secret and the key made of it live for one enrolment and are stored
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.policy import Policy
 from gateway.rules.secret_strength import is_strong
@@ -15,12 +16,23 @@ from gateway.wire import secret as secrets_wire
 from gateway.wire import tlv
 from gateway.wire.package import Package
 from gateway.wire.policy import DeviceFields, Flags, PackagePolicy, PasswordClasses
-from gateway.wire.wrapping import SecretWrapping
+from gateway.wire.wrapping import OAEP_HASHES, OaepHash, RsaWrapping, SecretWrapping
 from hsm.keys import DerivedRef, KeyRef
+from hsm.rsawrap import RsaCover
 
 LABEL = "countersign-user-hmac"
 _CODE_BYTES = 10
 _PACKAGE_SECRET_BYTES = 16
+_HASH_NAMES = {each: name for name, each in OAEP_HASHES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """The RSA key of a phone to which keys are sealed, and the hashes that it accepts, in the order it likes them."""
+
+    modulus: int
+    exponent: int
+    hashes: tuple[OaepHash, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +46,9 @@ class Plan:
     khmac: str
     kauth: str
     salt: bytes
-    given_secret: str | None
+    given_secret: str | None = None
+    sealing: Sealing | None = None
+    renews: str | None = None
     policy: Policy
     now: datetime
 
@@ -50,12 +64,40 @@ class Plan:
 
 
 def make_package(ctx: Context, plan: Plan) -> Package:
-    """Let the HSM make, wrap and keep the keys, and pack them. Talks to the device."""
+    """Let the HSM make, wrap and keep the keys, and pack them. Talks to the device.
+
+    Raises:
+        Refusal: ``not_allowed_by_policy``: the token knows none of the hashes that the phone accepts.
+        hsm.errors.DeviceError: the token refuses or is away.
+    """
+    if plan.sealing is not None:
+        return _sealed_package(ctx, plan, plan.sealing)
     secret = _wrapping_secret(ctx, plan)
     chosen = plan.has_weak_secret
     iterations = secrets_wire.CHOSEN_ITERATIONS if chosen else secrets_wire.RANDOM_ITERATIONS
-    kek = secrets_wire.kek(secret, plan.salt, iterations)
-    khmac, kauth = _issue(ctx, plan, kek)
+    keys = _issue(ctx, plan, secrets_wire.kek(secret, plan.salt, iterations))
+    in_package = secret if plan.delivery is Delivery.QR else None
+    return _package(ctx, plan, SecretWrapping(salt=plan.salt, iterations=iterations), keys, in_package)
+
+
+def _sealed_package(ctx: Context, plan: Plan, sealing: Sealing) -> Package:
+    usable = ctx.device.usable_hashes(sealing.modulus, sealing.exponent)
+    chosen = next((each for each in sealing.hashes if _HASH_NAMES[each] in usable), None)
+    if chosen is None:
+        detail = f"The token wraps keys with {', '.join(sorted(usable)) or 'no hash'} alone, which is not accepted."
+        raise Refusal("not_allowed_by_policy", "no common hash", detail=detail)
+    cover = RsaCover(sealing.modulus, sealing.exponent, _HASH_NAMES[chosen])
+    return _package(ctx, plan, RsaWrapping(chosen), _issue(ctx, plan, cover))
+
+
+def _package(
+    ctx: Context,
+    plan: Plan,
+    wrapping: SecretWrapping | RsaWrapping,
+    keys: list[bytes],
+    secret: str | None = None,
+) -> Package:
+    khmac, kauth = keys
     return Package(
         issuer=ctx.issuer,
         application=plan.application_id,
@@ -64,15 +106,15 @@ def make_package(ctx: Context, plan: Plan) -> Package:
         url=ctx.client_url,
         valid_until=plan.now + timedelta(days=plan.policy.validity_days),
         policy=package_policy(plan.policy, plan.policy.step_seconds),
-        wrapping=SecretWrapping(salt=plan.salt, iterations=iterations),
+        wrapping=wrapping,
         khmac=khmac,
         kauth=kauth,
-        secret=secret if plan.delivery is Delivery.QR else None,
+        secret=secret,
         door_pin=ctx.door_pin,
     )
 
 
-def _issue(ctx: Context, plan: Plan, kek: bytes) -> list[bytes]:
+def _issue(ctx: Context, plan: Plan, cover: bytes | RsaCover) -> list[bytes]:
     """Return Khmac and Kauth, wrapped: made on the token, or derived for as long as it takes."""
     refs = [
         keynames.secret_ref(name, purpose, plan.application_id, plan.user_id, plan.keyset_id)
@@ -80,8 +122,8 @@ def _issue(ctx: Context, plan: Plan, kek: bytes) -> list[bytes]:
     ]
     derived = [ref for ref in refs if isinstance(ref, DerivedRef)]
     if derived:
-        return ctx.device.issue_derived(kek, derived)
-    return ctx.device.issue(kek, [ref.id for ref in refs if isinstance(ref, KeyRef)], LABEL)
+        return ctx.device.issue_derived(cover, derived)
+    return ctx.device.issue(cover, [ref.id for ref in refs if isinstance(ref, KeyRef)], LABEL)
 
 
 def _wrapping_secret(ctx: Context, plan: Plan) -> str:

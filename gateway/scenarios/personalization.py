@@ -23,15 +23,24 @@ from gateway.scenarios import bindings, keynames
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish, release
-from gateway.scenarios.packaging import Plan, make_package
+from gateway.scenarios.packaging import Plan, Sealing, make_package
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import keyset_view
 from gateway.store import keysets, loose_keys, users
+from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire.package import Package
 
 _WEAK_LAPSE = timedelta(minutes=10)
 _TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an application gives for a delivery: a shared secret with ``online``, a key of the device with ``sealed``."""
+
+    secret: str | None = None
+    sealing: Sealing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ async def issue_keyset(
     asker: Asker,
     user_id: str,
     delivery: Delivery,
-    given_secret: str | None,
+    given: Given,
     once: Once,
     origin: Origin,
 ) -> Issued:
@@ -58,7 +67,7 @@ async def issue_keyset(
         asker: the application.
         user_id: whose keys.
         delivery: how they travel.
-        given_secret: with ``online``: the secret the application shares with its app.
+        given: what the application gave for this way.
         once: the request's idempotency key.
         origin: where the request came from.
 
@@ -66,7 +75,7 @@ async def issue_keyset(
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``not_allowed_by_policy``, ``already_delivered``.
         BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
-    plan = _make_plan(ctx, asker, user_id, delivery, given_secret)
+    plan = _make_plan(ctx, asker, user_id, delivery, given)
     await ctx.unit(_plan_keys, asker, plan, once)
     try:
         package = await ctx.on_device(make_package, ctx, plan)
@@ -77,21 +86,27 @@ async def issue_keyset(
     return Issued(keyset_view(keyset, None), package)
 
 
-def _make_plan(
-    ctx: Context, asker: Asker, user_id: str, delivery: Delivery, given_secret: str | None
-) -> Plan:
+def _make_plan(ctx: Context, asker: Asker, user_id: str, delivery: Delivery, given: Given) -> Plan:
     policy = asker.application.policy
-    _check_secret(delivery, given_secret, policy)
-    now = ctx.clock.now()
+    _check_secret(delivery, given.secret, policy)
+    if (delivery is Delivery.SEALED) != (given.sealing is not None):
+        detail = "wrap_key and oaep belong to the delivery sealed, and only there."
+        raise Refusal("malformed_request", "key and delivery do not fit", detail=detail)
+    plan = new_plan(ctx, asker.application, user_id, delivery)
+    return replace(plan, given_secret=given.secret, sealing=given.sealing)
+
+
+def new_plan(ctx: Context, application: Application, user_id: str, delivery: Delivery) -> Plan:
+    """Return a plan for new keys with new names, as the application's policy has it now."""
+    policy, now = application.policy, ctx.clock.now()
     return Plan(
-        application_id=asker.application.id,
+        application_id=application.id,
         user_id=user_id,
         keyset_id=new_id("ks", now),
         delivery=delivery,
         khmac=keynames.new_secret(ctx, policy.residency),
         kauth=keynames.new_secret(ctx, policy.residency),
         salt=secrets.token_bytes(16),
-        given_secret=given_secret,
         policy=policy,
         now=now.replace(microsecond=0),
     )
@@ -129,7 +144,7 @@ async def _adopt(
     """Write the keyset with the HSM's MAC; begin again if the user changed meanwhile."""
     for _ in range(_TRIES):
         user, present = await ctx.reading(_user_and_keysets, asker, plan)
-        fresh = _new_keyset(plan, package)
+        fresh = new_keyset(plan, package)
         # Not the plan's whole second: an answer of that very second was given while the older keys were active.
         bound, ended = await ctx.on_device(_bind_all, ctx, fresh, user, present, ctx.clock.now())
         if await ctx.unit(_write, asker, user, plan, bound, ended, once, origin):
@@ -142,7 +157,8 @@ def _user_and_keysets(connection: Connection, asker: Asker, plan: Plan) -> tuple
     return user, keysets.keysets_of(connection, plan.application_id, plan.user_id)
 
 
-def _new_keyset(plan: Plan, package: Package) -> Keyset:
+def new_keyset(plan: Plan, package: Package) -> Keyset:
+    """Return the row of a planned keyset, without the MAC that binds it."""
     return Keyset(
         id=plan.keyset_id,
         application_id=plan.application_id,
@@ -158,6 +174,7 @@ def _new_keyset(plan: Plan, package: Package) -> Keyset:
         step_seconds=plan.policy.step_seconds,
         digits=plan.policy.digits,
         flags=int(plan.policy.flags),
+        renews=plan.renews,
         salt=plan.salt,
         package_sha256=package.digest(),
         created_at=plan.now,
@@ -174,6 +191,8 @@ def _lapse(plan: Plan) -> datetime | None:
     """Return until when the phone must have registered; never, where the policy does without Kpublic."""
     if plan.has_weak_secret:
         return plan.now + _WEAK_LAPSE
+    if plan.renews is not None:
+        return plan.now + timedelta(hours=plan.policy.renew_hours)
     if not plan.policy.kpublic_required:
         return None
     return plan.now + timedelta(hours=plan.policy.register_hours)

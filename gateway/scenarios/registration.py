@@ -29,11 +29,12 @@ from gateway.wire.timestep import format_time
 
 @dataclass(frozen=True, slots=True)
 class _Proved:
-    """What the device said: the imported key's row, or why the proofs do not hold."""
+    """What the device said: the imported key's row and the row of the keys it renews, or why the proofs do not hold."""
 
     keyset: Keyset | None
     failed: str | None
     counts: bool
+    renewed: Keyset | None = None
 
 
 async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
@@ -52,13 +53,14 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
         return await _repeat(ctx, caller, body)
     if not hmac.compare_digest(body.package, caller.keyset.package_sha256):
         await _void(ctx, caller)
+    old = await ctx.reading(_gather_renewed, caller, body)
     kpublic = keynames.new_public(caller.keyset, body.point)
     stored = keynames.on_token([kpublic])
-    device_id = new_id("dev", caller.now)
+    device_id = (old.device_id if old else None) or new_id("dev", caller.now)
     await ctx.unit(loose_keys.plan_keys, stored, caller.keyset.id, caller.now)
     try:
-        proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id)
-        failures = await ctx.unit(_settle, caller, body, proved, kpublic)
+        proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id, old)
+        failures = await ctx.unit(_settle, caller, body, proved, kpublic, old)
     except BaseException:
         await ctx.unit(loose_keys.doom_unowned, stored, caller.keyset.id, ctx.clock.now())
         raise
@@ -69,6 +71,19 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
     refusal = Refusal("proof_refused", f"wrong {proved.failed}")
     refusal.recorded = True
     raise refusal
+
+
+def _gather_renewed(connection: Connection, caller: Caller, body: Register) -> Keyset | None:
+    """Return the keyset that this one renews, while it is open: it ends when this one begins, on the same device."""
+    if caller.keyset.renews is None:
+        return None
+    old = keysets.find_keyset(connection, caller.keyset.renews)
+    if old is None or old.status not in keyset_rules.OPEN:
+        return None
+    if body.fingerprint != old.fingerprint:
+        detail = "Renewed keys stay on their device: send the fingerprint that was registered with the keys before."
+        raise Refusal("not_allowed_by_policy", "renewed keys with another fingerprint", detail=detail)
+    return old
 
 
 def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
@@ -91,7 +106,9 @@ def _message(caller: Caller, body: Register) -> Message:
     )
 
 
-def _prove(ctx: Context, caller: Caller, body: Register, kpublic: str, device_id: str) -> _Proved:
+def _prove(
+    ctx: Context, caller: Caller, body: Register, kpublic: str, device_id: str, old: Keyset | None
+) -> _Proved:
     """Verify the code, import the key, and verify the signature with the key as the HSM holds it."""
     message = _message(caller, body)
     policy = caller.application.policy
@@ -111,10 +128,25 @@ def _prove(ctx: Context, caller: Caller, body: Register, kpublic: str, device_id
         registered_at=caller.now,
         lapses_at=None,
     )
-    return _Proved(bindings.bind(ctx, active, caller.user.status), None, counts=False)
+    renewed = None if old is None else _end(ctx, caller, old)
+    return _Proved(bindings.bind(ctx, active, caller.user.status), None, counts=False, renewed=renewed)
 
 
-def _settle(connection: Connection, caller: Caller, body: Register, proved: _Proved, kpublic: str) -> int:
+def _end(ctx: Context, caller: Caller, old: Keyset) -> Keyset:
+    bindings.require_bound(ctx, old, caller.user.status)
+    status = keyset_rules.next_status(old.status, KeysetAction.REPLACE)
+    ended = keynames.without_spent(ctx, replace(old, status=status, ended_at=caller.now), answered=True)
+    return bindings.bind(ctx, ended, caller.user.status)
+
+
+def _settle(
+    connection: Connection,
+    caller: Caller,
+    body: Register,
+    proved: _Proved,
+    kpublic: str,
+    old: Keyset | None,
+) -> int:
     """Make the keyset active in one unit, or count the failure and return the user's number of failures."""
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
     if proved.keyset is None:
@@ -123,9 +155,29 @@ def _settle(connection: Connection, caller: Caller, body: Register, proved: _Pro
         raise Refusal("concurrent_change", "the user changed meanwhile")
     if not loose_keys.adopt_keys(connection, keynames.on_token([kpublic])):
         raise Refusal("concurrent_change", "the sweep was faster than the registration")
-    assert proved.keyset.device_id is not None
+    device = _keep_device(connection, caller, body, proved.keyset, old)
+    if not keysets.change_keyset(connection, caller.keyset, proved.keyset):
+        raise Refusal("already_registered", "another registration was faster")
+    users.clear_failures(connection, caller.application.id, caller.user.user_id)
+    record(connection, [_event(caller, EventType.KEYSET_REGISTERED, "registered")])
+    if old is not None and proved.renewed is not None:
+        _write_end(connection, caller, old, proved.renewed)
+    data = {"keyset": keyset_view(proved.keyset, device), "user": caller.user.user_id}
+    enqueue(connection, caller.application, "keys.registered", data, caller.now)
+    return 0
+
+
+def _keep_device(
+    connection: Connection, caller: Caller, body: Register, keyset: Keyset, old: Keyset | None
+) -> Device:
+    """Return the device: a new one, or that of the keys before with the push address that was sent now, if any."""
+    assert keyset.device_id is not None
+    if old is not None and old.device_id == keyset.device_id:
+        if body.push is not None:
+            keysets.change_push(connection, old.device_id, body.push.provider, body.push.identifier)
+        return keysets.devices_of(connection, keyset.application_id, keyset.user_id)[keyset.device_id]
     device = Device(
-        id=proved.keyset.device_id,
+        id=keyset.device_id,
         application_id=caller.application.id,
         user_id=caller.user.user_id,
         push_provider=body.push.provider if body.push else None,
@@ -134,13 +186,18 @@ def _settle(connection: Connection, caller: Caller, body: Register, proved: _Pro
         removed_at=None,
     )
     keysets.insert_device(connection, device)
-    if not keysets.change_keyset(connection, caller.keyset, proved.keyset):
-        raise Refusal("already_registered", "another registration was faster")
-    users.clear_failures(connection, caller.application.id, caller.user.user_id)
-    record(connection, [_event(caller, EventType.KEYSET_REGISTERED, "registered")])
-    data = {"keyset": keyset_view(proved.keyset, device), "user": caller.user.user_id}
-    enqueue(connection, caller.application, "keys.registered", data, caller.now)
-    return 0
+    return device
+
+
+def _write_end(connection: Connection, caller: Caller, old: Keyset, ended: Keyset) -> None:
+    if not keysets.change_keyset(connection, old, ended):
+        raise Refusal("concurrent_change", "the keys before changed meanwhile")
+    loose_keys.doom_keys(connection, keynames.on_token([old.kauth]), old.id, caller.now)
+    ids = {"application_id": old.application_id, "user_id": old.user_id, "keyset_id": old.id}
+    ended_event = make_event(
+        EventType.KEYSET_ENDED, "deleted", caller.now, caller.origin, reason="renewed", **ids
+    )
+    record(connection, [ended_event])
 
 
 def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: str) -> int:

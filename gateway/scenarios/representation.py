@@ -41,6 +41,7 @@ def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
         "user": keyset.user_id,
         "status": keyset.status,
         "delivery": keyset.delivery,
+        "renews": keyset.renews,
         "created_at": _time(keyset.created_at),
         "valid_until": _time(keyset.valid_until),
         "lapses_at": _time(keyset.lapses_at),

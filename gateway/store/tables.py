@@ -107,7 +107,8 @@ keysets = sa.Table(
     # Handles: RFC 7512 URIs that name a key by its CKA_ID, without token or PIN.
     _text("khmac", 200), _text("kauth", 200), _text("kpublic", 200, nullable=True), _bytes("spki", nullable=True),
     _bytes("fingerprint"), sa.Column("device_id", sa.ForeignKey("devices.id"), nullable=True),
-    _number("step_seconds"), _number("digits"), _number("flags"), _bytes("salt"), _bytes("package_sha256"),
+    _number("step_seconds"), _number("digits"), _number("flags"), _text("renews", 64, nullable=True),
+    _bytes("salt"), _bytes("package_sha256"),
     _moment("created_at"), _moment("valid_until"), _moment("lapses_at", nullable=True, index=True),
     _moment("registered_at", nullable=True), _moment("ended_at", nullable=True),
     _moment("code_given_at", nullable=True), _bytes("binding"), _number("binding_version", 1), _of_user(),

@@ -33,6 +33,7 @@ class KeysetBinding:
     step_seconds: int
     digits: int
     flags: int
+    renews: str | None
     package_sha256: bytes
     created_at: datetime
     valid_until: datetime
@@ -63,6 +64,7 @@ class KeysetBinding:
             self.step_seconds.to_bytes(4, "big"),
             self.digits.to_bytes(1, "big"),
             self.flags.to_bytes(2, "big"),
+            (self.renews or "").encode(),
             self.package_sha256,
             _moment(self.created_at),
             _moment(self.valid_until),

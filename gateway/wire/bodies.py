@@ -10,7 +10,7 @@ from gateway.wire import base64s, code, rsakey, signature, spki
 from gateway.wire.errors import WireError
 from gateway.wire.request import check_members, member_object, member_text
 from gateway.wire.text import MEDIA_TYPE_BYTES, check_id, check_text
-from gateway.wire.wrapping import OaepHash
+from gateway.wire.wrapping import OAEP_HASHES, OaepHash
 
 MOST_WAIT_SECONDS = 30
 MOST_PIECE_BYTES = 1 << 20
@@ -19,12 +19,6 @@ _PUSH_PROVIDER_BYTES = 32
 _PUSH_IDENTIFIER_BYTES = 4096
 _LARGEST_STEP = 2**53 - 1
 _PROOFS = ("step", "code")
-_HASHES = {
-    "SHA-1": OaepHash.SHA1,
-    "SHA-256": OaepHash.SHA256,
-    "SHA-384": OaepHash.SHA384,
-    "SHA-512": OaepHash.SHA512,
-}
 
 
 def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int:
@@ -138,9 +132,9 @@ class Renew:
 def _hashes(value: object) -> tuple[OaepHash, ...]:
     if not isinstance(value, list) or not value or any(not isinstance(name, str) for name in value):
         raise WireError("type", "oaep")
-    if len(set(value)) != len(value) or any(name not in _HASHES for name in value):
+    if len(set(value)) != len(value) or any(name not in OAEP_HASHES for name in value):
         raise WireError("out_of_range", "oaep")
-    return tuple(_HASHES[name] for name in value)
+    return tuple(OAEP_HASHES[name] for name in value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

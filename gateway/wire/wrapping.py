@@ -26,6 +26,15 @@ class OaepHash(IntEnum):
     SHA512 = 4
 
 
+# The names in requests.
+OAEP_HASHES = {
+    "SHA-1": OaepHash.SHA1,
+    "SHA-256": OaepHash.SHA256,
+    "SHA-384": OaepHash.SHA384,
+    "SHA-512": OaepHash.SHA512,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SecretWrapping:
     """AES key wrap (RFC 3394) under a key from a secret: `salt` 16 bytes, PBKDF2 `iterations`.

@@ -29,6 +29,7 @@ EXPECTED = {
     "request_window_seconds": (30, 3600),
     "failures_most": (1, 5),
     "register_hours": (1, 720),
+    "renew_hours": (1, 720),
     "transaction_seconds": (30, 2592000),
     "transaction_seconds_most": (30, 31536000),
 }

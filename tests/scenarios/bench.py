@@ -24,7 +24,7 @@ from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES, Asker
 from gateway.scenarios.authentication import ClientRequest, authenticate
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once
-from gateway.scenarios.personalization import Issued, issue_keyset
+from gateway.scenarios.personalization import Given, Issued, issue_keyset
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.transactions import Wish, create_transaction
 from gateway.settings import Settings
@@ -123,7 +123,9 @@ class Bench:
         key: str | None = None,
     ) -> Issued:
         """Issue a keyset."""
-        return await issue_keyset(self.ctx, self.asker, user, delivery, secret, Once(key, bytes(32)), ORIGIN)
+        return await issue_keyset(
+            self.ctx, self.asker, user, delivery, Given(secret=secret), Once(key, bytes(32)), ORIGIN
+        )
 
     async def change(self, user: str, action: UserAction) -> dict[str, Any]:
         """Block, unblock or delete."""

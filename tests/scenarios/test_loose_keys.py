@@ -51,7 +51,7 @@ def die(*_):
 setattr(personalization, {"planned": "make_package", "made": "_adopt"}[step], die)
 with assembly.make_context(Settings(), database, device, SetClock()) as ctx:
     run(personalization.issue_keyset(
-        ctx, asker, "anna", Delivery.QR, None, Once("the key", bytes(32)), ORIGIN))
+        ctx, asker, "anna", Delivery.QR, personalization.Given(), Once("the key", bytes(32)), ORIGIN))
 """
 
 

@@ -29,12 +29,21 @@ class BlockUser(Body):
 class IssueKeyset(Body):
     """How the new keys travel to the phone."""
 
-    delivery: Literal["online", "qr", "qr_and_code"]
+    delivery: Literal["online", "qr", "qr_and_code", "sealed"]
     secret: str | None = Field(
         None,
         min_length=4,
         max_length=128,
         description="With `online`: the shared secret, of 80 random bits unless the policy has `weak_secret`.",
+    )
+    wrap_key: Base64 | None = Field(
+        None, description="With `sealed`: an RSA public key of the device, SPKI in DER, 2048 to 8192 bits."
+    )
+    oaep: list[Literal["SHA-1", "SHA-256", "SHA-384", "SHA-512"]] | None = Field(
+        None,
+        min_length=1,
+        max_length=4,
+        description="With `sealed`: the hashes the device accepts for RSA-OAEP, the best first.",
     )
 
 

@@ -28,7 +28,8 @@ class KeysetView(View):
     id: str
     user: str
     status: Literal["issued", "active", "deleted", "void", "lapsed", "unreadable"]
-    delivery: Literal["online", "qr", "qr_and_code", "unreadable"]
+    delivery: Literal["online", "qr", "qr_and_code", "sealed", "unreadable"]
+    renews: str | None = Field(description="The keyset that the phone renewed with it.")
     created_at: Time
     valid_until: Time
     lapses_at: Time | None
@@ -74,7 +75,7 @@ class IssuedKeyset(View):
 
     keyset: KeysetView
     package: Base64
-    qr: QrView
+    qr: QrView | None = Field(description="None with `sealed`: such a package travels online.")
 
 
 class ActivationCode(View):

@@ -25,6 +25,7 @@ from gateway.scenarios.confirmation import answer_transaction
 from gateway.scenarios.context import Context
 from gateway.scenarios.phone_reading import get_transaction, list_pending, read_content, update_device
 from gateway.scenarios.registration import register_key
+from gateway.scenarios.renewal import renew_keys
 from gateway.wire import authcode
 from gateway.wire.errors import WireError
 from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
@@ -33,6 +34,7 @@ Scenario = Callable[[Context, Caller], Awaitable[Any]]
 PREFIX = "/client/v1/"
 ACTIONS: dict[str, Scenario] = {
     "keys.register": register_key,
+    "keys.renew": renew_keys,
     "transactions.pending": list_pending,
     "transactions.get": get_transaction,
     "transactions.content": read_content,

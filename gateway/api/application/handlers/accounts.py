@@ -4,11 +4,16 @@ from gateway.api.application import models
 from gateway.api.application.asking import Ask
 from gateway.api.application.qr import qr_view
 from gateway.api.problems import Reply, json_reply
+from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.user import UserAction
 from gateway.scenarios import activation, administration, personalization, user_lifecycle
 from gateway.scenarios.context import Context
+from gateway.scenarios.packaging import Sealing
+from gateway.scenarios.personalization import Given
 from gateway.wire import base64s
+from gateway.wire.rsakey import LEAST_BITS_SEALED, rsa_from_spki
+from gateway.wire.wrapping import OAEP_HASHES
 
 _PAGE = 50
 _PAGE_MOST = 200
@@ -58,11 +63,24 @@ async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
     """Make keys for a user."""
     body: models.IssueKeyset = ask.body
     issued = await personalization.issue_keyset(
-        ctx, ask.asker, ask.path["user_id"], Delivery(body.delivery), body.secret, ask.once, ask.origin
+        ctx, ask.asker, ask.path["user_id"], Delivery(body.delivery), _given(body), ask.once, ask.origin
     )
     package = base64s.encode(issued.package.encode())
-    view = {"keyset": issued.keyset, "package": package, "qr": qr_view(issued.package.to_qr())}
+    qr = None if body.delivery == "sealed" else qr_view(issued.package.to_qr())
+    view = {"keyset": issued.keyset, "package": package, "qr": qr}
     return json_reply(201, view)
+
+
+def _given(body: models.IssueKeyset) -> Given:
+    if body.wrap_key is None and body.oaep is None:
+        return Given(secret=body.secret)
+    if body.wrap_key is None or body.oaep is None or len(set(body.oaep)) != len(body.oaep):
+        detail = "wrap_key and oaep come together, and no hash twice."
+        raise Refusal("malformed_request", "wrap_key and oaep", detail=detail)
+    spki = base64s.decode(body.wrap_key, what="wrap_key")
+    modulus, exponent = rsa_from_spki(spki, least_bits=LEAST_BITS_SEALED)
+    hashes = tuple(OAEP_HASHES[name] for name in body.oaep)
+    return Given(secret=body.secret, sealing=Sealing(modulus, exponent, hashes))
 
 
 async def fetch_code(ctx: Context, ask: Ask) -> Reply:

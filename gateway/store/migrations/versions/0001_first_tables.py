@@ -299,6 +299,7 @@ def upgrade() -> None:
         sa.Column("step_seconds", sa.Integer(), nullable=False),
         sa.Column("digits", sa.Integer(), nullable=False),
         sa.Column("flags", sa.Integer(), nullable=False),
+        sa.Column("renews", sa.String(length=64), nullable=True),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("package_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
