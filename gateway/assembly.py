@@ -184,12 +184,13 @@ def make_context(settings: Settings, database: Database, device: Device, clock: 
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
     try:
         keys = find_house_keys(device)
+        receipt = keys.receipts.known[0]
         yield Context(
             clock=clock,
             database=database,
             device=device,
             keys=keys,
-            canary=Canary(device, clock, secret=keys.decoy, private=keys.receipt, public=keys.receipt_public),
+            canary=Canary(device, clock, secret=keys.decoy, private=receipt.private, public=receipt.public),
             waiters=Waiters(),
             store_threads=store_threads,
             device_threads=device_threads,

@@ -28,6 +28,7 @@ class Rotated(StrEnum):
 
     BINDING = "binding"
     MASTER = "master"
+    RECEIPT = "receipt"
 
 
 @keys.command("list")
@@ -53,8 +54,13 @@ def rotate(
     """Make a new version and use it from now on, while everything runs; killed on the way, it goes on when run again.
 
     `binding`: every row is verified under its old version and bound to the new one. `master`: keys of new keysets are
-    derived from the new version; those there are keep theirs until they are renewed.
+    derived from the new version; those there are keep theirs until they are renewed. `receipt`: receipts are signed by
+    the new version; the old public key stays in the JWK Set, with the time until which it signed.
     """
+    if name is Rotated.RECEIPT:
+        version = _run(lambda ctx, settings: rotation.rotate_receipt(ctx, _patience(settings)))
+        _out.print(f"receipt {version} signs from now on")
+        return
     if name is Rotated.MASTER:
         version = _run(lambda ctx, _: rotation.rotate_master(ctx))
         _out.print(

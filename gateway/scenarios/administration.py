@@ -8,7 +8,7 @@ from gateway.rules import policy as policies
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction
-from gateway.scenarios import bindings, proofs
+from gateway.scenarios import bindings
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import webhook_secret
@@ -132,14 +132,10 @@ async def record_refused(
 
 async def receipt_key_set(ctx: Context) -> dict[str, Any]:
     """Return the JWK Set of the receipt keys; the points come from the HSM, the times from the database."""
-    versions = await ctx.reading(receipt_keys.list_receipt_keys)
-    keys = [
-        jwk(
-            ctx.keys.receipt_point,
-            proofs.receipt_kid(ctx),
-            valid_from=version.created_at,
-            valid_until=version.retired_at,
-        )
-        for version in versions
-    ]
+    times = {each.version: each for each in await ctx.reading(receipt_keys.list_receipt_keys)}
+    keys = []
+    for key in ctx.keys.receipts.known:
+        noted = times.get(key.version)
+        valid_from, valid_until = (noted.created_at, noted.retired_at) if noted else (None, None)
+        keys.append(jwk(key.point, key.kid, valid_from=valid_from, valid_until=valid_until))
     return {"keys": keys}

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.key_versions import KeyVersions, has_any
+from gateway.scenarios.receipt_versions import ReceiptVersions
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import Waiters
 from hsm.desk import Desk
@@ -34,31 +35,29 @@ class HouseKeys:
     activation: KeyRef
     credential: KeyRef
     decoy: KeyRef
-    receipt: KeyRef
-    receipt_public: KeyRef
-    receipt_point: bytes
+    receipts: ReceiptVersions
+    receipt_point: bytes  # of the first version: by it a database knows its token
 
     @classmethod
     def find(cls, device: Device) -> "HouseKeys":
         """Find them; hsm.errors.HouseKeyMissing names the one that is not there."""
-        private, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
         named = {name: device.house_key(name) for name in HOUSE_KEYS if name != BINDING}
         binding = KeyVersions(device, BINDING)
         master = KeyVersions(device, MASTER) if device.can_derive and has_any(device, MASTER) else None
-        point = device.public_point(public)
+        receipts = ReceiptVersions(device, HOUSE_PAIR)
         return cls(
             **named,
             binding=binding,
             master=master,
-            receipt=private,
-            receipt_public=public,
-            receipt_point=point,
+            receipts=receipts,
+            receipt_point=receipts.known[0].point,
         )
 
     def refresh(self) -> None:
         """Learn of versions that were made since. Talks to the device."""
         for versions in filter(None, (self.binding, self.master)):
             versions.refresh()
+        self.receipts.refresh()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,11 +97,6 @@ def signature_matches(ctx: Context, kpublic: str | None, message: Message, signa
     return ctx.device.verify(keynames.public_ref(kpublic), digest, signature)
 
 
-def receipt_kid(ctx: Context) -> str:
-    """Return the name of the receipt key: its RFC 7638 thumbprint."""
-    return spki.jwk_thumbprint(ctx.keys.receipt_point)
-
-
 def make_receipt(
     ctx: Context,
     keyset: Keyset,
@@ -144,8 +139,9 @@ def make_short_receipt(
 
 
 def _sign(ctx: Context, claims: ReceiptClaims) -> str:
-    signing_input = receipt.signing_input(receipt_kid(ctx), claims)
-    raw = ctx.device.sign(ctx.keys.receipt, hashlib.sha256(signing_input).digest())
+    key = ctx.keys.receipts.current
+    signing_input = receipt.signing_input(key.kid, claims)
+    raw = ctx.device.sign(key.private, hashlib.sha256(signing_input).digest())
     return receipt.compact(signing_input, raw)
 
 

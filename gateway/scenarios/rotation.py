@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from gateway.refusals import Outage, Refusal
 from gateway.rules.event import EventType
@@ -16,9 +17,10 @@ from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction
 from gateway.rules.user import User
 from gateway.scenarios import bindings
-from gateway.scenarios.context import BINDING, MASTER, Context
+from gateway.scenarios.context import BINDING, HOUSE_PAIR, MASTER, Context
+from gateway.scenarios.receipt_versions import ReceiptKey
 from gateway.scenarios.recording import SYSTEM, make_event, record
-from gateway.store import rotating
+from gateway.store import receipt_keys, rotating
 from gateway.store.database import Connection
 from gateway.wire import keyname
 from gateway.wire.keyname import DerivedName
@@ -27,6 +29,7 @@ from hsm.errors import DeviceUnavailable
 _USERS_AT_A_TIME = 50
 _TRANSACTIONS_AT_A_TIME = 200
 _MOST_PASSES = 20
+_RECEIPT_OVERLAP = timedelta(minutes=1)  # for what is signed just now
 _OUTAGE_SECONDS = 3.0  # of the database or the token: they come back by themselves
 _PASS_SECONDS = 1.0  # for whoever had begun something under the old version
 
@@ -111,7 +114,7 @@ class Listed:
 
 
 async def list_versions(ctx: Context) -> list[Listed]:
-    """Return every version of the binding key and of the master that is on the token or named by a row."""
+    """Return every version of a key that can be rotated, if it is on the token or named by a row."""
     await ctx.on_device(ctx.keys.refresh)
     found = []
     for name, versions in (BINDING, ctx.keys.binding), (MASTER, ctx.keys.master):
@@ -120,6 +123,7 @@ async def list_versions(ctx: Context) -> list[Listed]:
         for version in sorted(there.union(*used.values())):
             rows = {what: counts[version] for what, counts in used.items() if version in counts}
             found.append(Listed(name, version, version in there, rows))
+    found += [Listed(HOUSE_PAIR, key.version, True, {}) for key in ctx.keys.receipts.known]  # noqa: FBT003
     return found
 
 
@@ -127,8 +131,10 @@ async def retire(ctx: Context, name: str, version: int) -> None:
     """Destroy an old version of a key, for ever.
 
     Raises:
-        Refusal: ``malformed_request``: it is the newest, is not there, or rows still name it.
+        Refusal: ``malformed_request``: it is the newest, is not there, or rows or receipts still name it.
     """
+    if name == HOUSE_PAIR:
+        raise Refusal("malformed_request", "receipts must verify as long as anybody keeps them")
     found = [each for each in await list_versions(ctx) if each.name == name]
     one = next((each for each in found if each.version == version and each.on_token), None)
     if one is None or version == max(each.version for each in found):
@@ -146,6 +152,28 @@ def _rows_by_master(connection: Connection) -> dict[str, dict[int, int]]:
     for names in rotating.derived_names(connection):
         versions.update({DerivedName.read(name).master for name in names if keyname.is_salted(name)})
     return {"keysets": dict(versions)}
+
+
+async def rotate_receipt(ctx: Context, wait_seconds: float) -> int:
+    """Make a new version of the receipt key, which signs from now on; return its number.
+
+    Args:
+        ctx: where.
+        wait_seconds: after which every process knows it, and signs with no older one.
+    """
+    await ctx.on_device(ctx.keys.receipts.refresh)
+    version = ctx.keys.receipts.current.version + 1
+    await ctx.on_device(ctx.device.create_house_pair, HOUSE_PAIR, version)
+    await ctx.on_device(ctx.keys.receipts.refresh)
+    await ctx.unit(_note_receipt_key, ctx.keys.receipts.current, ctx.clock.now(), wait_seconds)
+    await _note(ctx, EventType.HOUSE_KEY_ROTATED, HOUSE_PAIR, version)
+    return version
+
+
+def _note_receipt_key(connection: Connection, key: ReceiptKey, now: datetime, wait_seconds: float) -> None:
+    receipt_keys.note_receipt_key(connection, key.version, key.kid, now)
+    until = now + timedelta(seconds=wait_seconds) + _RECEIPT_OVERLAP
+    receipt_keys.retire_receipt_keys(connection, key.version, until)
 
 
 async def _make(ctx: Context, name: str, create: Callable[[str, int], bool]) -> int:

@@ -12,7 +12,6 @@ from typing import Any
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind, TransactionStatus
-from gateway.scenarios import proofs
 from gateway.scenarios.context import Context
 from gateway.store.applications import Application
 from gateway.store.deliveries import Delivery
@@ -68,10 +67,11 @@ def _tells_of_an_answer(body: dict[str, Any]) -> bool:
 def _require_receipt(ctx: Context, delivery: Delivery, body: dict[str, Any]) -> None:
     signed = receipt.read(body["data"]["receipt"])
     digest = hashlib.sha256(signed.signing_input).digest()
-    if not ctx.device.verify(ctx.keys.receipt_public, digest, signed.signature):
-        raise Forged("the receipt is not signed by the receipt key")
-    if signed.header != receipt.header(proofs.receipt_kid(ctx)):
+    key = ctx.keys.receipts.find(str(signed.header.get("kid")))
+    if key is None or signed.header != receipt.header(key.kid):
         raise Forged("the receipt names another key")
+    if not ctx.device.verify(key.public, digest, signed.signature):
+        raise Forged("the receipt is not signed by the receipt key")
     told, said = _told(delivery, body), _said(signed.claims)
     differing = sorted(name for name in told.keys() | said.keys() if told.get(name) != said.get(name))
     if differing:

@@ -32,6 +32,15 @@ def note_receipt_key(connection: Connection, version: int, thumbprint: str, now:
     )
 
 
+def retire_receipt_keys(connection: Connection, before: int, until: datetime) -> None:
+    """Note until when versions before this one may have signed, where that is not noted yet."""
+    connection.execute(
+        sa.update(receipt_keys)
+        .where(receipt_keys.c.version < before, receipt_keys.c.retired_at.is_(None))
+        .values(retired_at=until.replace(microsecond=0))
+    )
+
+
 def receipt_thumbprint(connection: Connection, version: int) -> str | None:
     """Return which key the version is, or None when none is noted: the database was not prepared yet."""
     asked = sa.select(receipt_keys.c.thumbprint).where(receipt_keys.c.version == version)

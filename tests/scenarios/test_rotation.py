@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from gateway import assembly
 from gateway.refusals import Outage, Refusal
 from gateway.rules.policy import Policy, Residency
 from gateway.rules.user import UserAction, UserStatus
-from gateway.scenarios import bindings, rotation
+from gateway.scenarios import administration, bindings, rotation
 from gateway.scenarios.context import Context
 from gateway.scenarios.rotation import Progress
 from gateway.settings import Settings
+from gateway.wire.receipt import read
 from hsm.device import Device
 from hsm.errors import DeviceUnavailable
+from tests.counterparts.callback_receiver import verify_receipt
 from tests.counterparts.phone import Phone
 from tests.scenarios.bench import Bench, SetClock, opened_bench, run
 from tests.store.databases import migrated_database
@@ -172,6 +175,36 @@ def test_an_old_version_is_destroyed_only_when_no_row_uses_it_and_never_the_newe
     bench.write("UPDATE keysets SET binding = :mac, binding_version = :old", mac=seen.binding, old=old)
     assert bench.unbound() == [phone.account.keyset]
     assert "binding" not in assembly.create_house_keys(bench.device)
+
+
+def test_receipts_are_signed_by_the_newest_version_and_all_of_them_verify(bench: Bench):
+    assembly.prepare(bench.ctx.database, bench.device, bench.clock)  # notes the first version
+    phone = run(bench.enrol("anna"))
+    receipts = []
+    with another_process(bench) as other:
+        for _ in range(2):
+            asked = run(bench.ask_to_confirm("anna"))
+            confirm(bench, "anna", phone, asked)
+            (row,) = bench.rows(f"SELECT receipt FROM attempts WHERE transaction_id = '{asked}'")  # noqa: S608
+            receipts.append(row[0])
+            run(rotation.rotate_receipt(bench.ctx, 5))
+        published = run(administration.receipt_key_set(bench.ctx))
+        signed = [read(each) for each in receipts]
+        first, second, third = published["keys"][-3:]
+        assert [each.header["kid"] for each in signed] == [first["kid"], second["kid"]]
+        for compact in receipts:
+            assert verify_receipt(compact, published)["user"] == "anna"
+        ends = int(bench.clock.now().timestamp()) + 65
+        assert [each.get("exp") for each in (first, second, third)] == [ends, ends, None]
+        # A process that began before finds the key of a receipt on the token, and takes no other for one.
+        found = other.keys.receipts.find(second["kid"])
+        assert found is not None
+        assert other.device.verify(
+            found.public, sha256(signed[1].signing_input).digest(), signed[1].signature
+        )
+        assert other.keys.receipts.find("unknown") is None
+    with pytest.raises(Refusal, match="as long as anybody keeps them"):
+        run(rotation.retire(bench.ctx, "receipt", 1))
 
 
 def test_keys_of_new_keysets_are_derived_from_the_newest_master(own_device: Device, tmp_path: Path):

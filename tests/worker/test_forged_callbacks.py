@@ -206,7 +206,7 @@ def test_a_receipt_of_another_gateway_is_never_sent(
         assert run(deliver_due(other.ctx, post)) == 1
     theirs.close()
     status, _, error = state(bench)
-    assert (status, error) == ("given_up", "the receipt is not signed by the receipt key")
+    assert (status, error) == ("given_up", "the receipt names another key")
     assert receiver.requests == []
 
 
