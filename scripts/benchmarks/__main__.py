@@ -40,6 +40,11 @@ def _arguments() -> argparse.Namespace:
     device = commands.add_parser("device", help="MACs per second of a slow device with 1, 4 and 16 sessions")
     device.add_argument("--seconds", type=float, default=3, help="for each number (%(default)s)")
     device.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    _add_residency(commands)
+    return parser.parse_args()
+
+
+def _add_residency(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     residency = commands.add_parser(
         "residency", help="keys on the token and derived ones, by number of users"
     )
@@ -59,7 +64,6 @@ def _arguments() -> argparse.Namespace:
         help="numbers of users with keys on the token (%(default)s)",
     )
     add("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
-    return parser.parse_args()
 
 
 def main() -> None:
