@@ -16,6 +16,7 @@ from pkcs11 import Attribute, Session
 from hsm import conformance, derivation, ecdsa, fleeting, module, rsawrap, selftest, templates, wrapping
 from hsm.connection import Connection
 from hsm.counting import Snapshot
+from hsm.cryptoki import DirectCalls
 from hsm.desk import Desk
 from hsm.errors import (
     DeliveryRefused,
@@ -44,6 +45,7 @@ class Device(House):
         strategy: wrapping.Strategy | None,
         counts: fleeting.Counts,
         *,
+        sealing: wrapping.Strategy | None = None,
         private_public_keys: bool,
         can_derive: bool,
     ) -> None:
@@ -51,7 +53,8 @@ class Device(House):
         self._counts = counts
         self._usable_hashes: frozenset[str] | None = None
         self.can_derive = can_derive  # False: no key can be derived, so all of them are on the token
-        self.strategy = strategy  # None: the token cannot wrap, and every delivery is refused
+        self.strategy = strategy  # None: the token cannot wrap under AES keys
+        self.sealing = strategy or sealing  # None: nor to RSA keys, and every delivery is refused
 
     @classmethod
     def open(
@@ -83,17 +86,17 @@ class Device(House):
             loaded, lambda: Connection(loaded, label, pin_source, limits.sessions, counts), limits, on_hung
         )
         try:
-            private, strategy, derives = guard.change(
+            private, (strategy, sealing), derives = guard.change(
                 lambda connection, session: (
                     connection.private_public_keys,
-                    conformance.choose_strategy(session, direct=loaded.direct),
+                    _ways(session, loaded.direct),
                     derivation.can_derive(session, loaded.direct),
                 )
             )
         except BaseException:
             guard.close()
             raise
-        return cls(guard, strategy, counts, private_public_keys=private, can_derive=derives)
+        return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
 
     def close(self) -> None:
         """Close all sessions; nothing works afterwards. The module stays loaded."""
@@ -139,9 +142,7 @@ class Device(House):
         That is an AES key of 32 bytes (RFC 3394, 40 bytes each) or an RSA key of whoever gets them (OAEP, one block
         each). The stored keys can never be wrapped again. All or nothing.
         """
-        strategy = self.strategy
-        if strategy is None:
-            raise DeliveryRefused("the token cannot wrap keys, so none can be delivered")
+        strategy = self._way(cover)
         return self._guard.change(
             lambda connection, session: wrapping.issue(
                 session, cover, ids, label, strategy, _undo_of(connection)
@@ -151,11 +152,18 @@ class Device(House):
 
     def issue_derived(self, cover: wrapping.Cover, keys: Sequence[DerivedRef]) -> list[bytes]:
         """Return derived keys wrapped under `cover`, as `issue` does; nothing is stored."""
-        if self.strategy is None or not self.can_derive:
-            raise DeliveryRefused("the token cannot derive and wrap keys, so none of these can be delivered")
+        self._way(cover)
+        if not self.can_derive:
+            raise DeliveryRefused("the token cannot derive keys, so none of these can be delivered")
         return self._guard.change(
             lambda connection, session: derivation.issue(connection, session, cover, keys), "issue"
         )
+
+    def _way(self, cover: wrapping.Cover) -> wrapping.Strategy:
+        way = self.sealing if isinstance(cover, rsawrap.RsaCover) else self.strategy
+        if way is None:
+            raise DeliveryRefused("the token cannot wrap keys so, and none can be delivered")
+        return way
 
     def usable_hashes(self, modulus: int, exponent: int) -> frozenset[str]:
         """Return under which of `rsawrap.HASHES` the token wraps to RSA keys; tried once, with this one."""
@@ -239,6 +247,14 @@ class Device(House):
 
     def _sweep(self) -> list[tuple[KeyRef, str]]:
         return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")
+
+
+def _ways(
+    session: Session, direct: DirectCalls | None
+) -> tuple[wrapping.Strategy | None, wrapping.Strategy | None]:
+    """Find the way of delivering under AES keys, and, only if there is none, the one to RSA keys."""
+    strategy = conformance.choose_strategy(session, direct=direct)
+    return strategy, None if strategy else conformance.choose_sealing(session, direct)
 
 
 def _undo_of(connection: Connection) -> wrapping.Undo:

@@ -28,6 +28,7 @@ TRIALS = {
     "rsa_wrap": "a secret key is wrapped by RSA-OAEP to a public key of somebody else",
     "seal_copy_down": "as deliver_copy_down, wrapped by RSA-OAEP",
     "seal_flip": "as deliver_flip, wrapped by RSA-OAEP",
+    "seal_unwrap_again": "as deliver_unwrap_again, wrapped by RSA-OAEP",
     "derive": "keys are derived by CKM_AES_ECB_ENCRYPT_DATA from a master that can do nothing else",
     "derive_cbc": "keys are derived by CKM_AES_CBC_ENCRYPT_DATA; the gateway does not use it",
     "threads": "several threads compute and sign at once, and every answer is right",

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from pkcs11 import Attribute
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import conformance, rsawrap, templates
-from hsm.doctor.bench import LABEL, QUESTION, Bench, new_id, why
+from hsm.doctor.bench import LABEL, Bench, why
 from hsm.doctor.findings import Finding, Result
-from hsm.wrapping import KEK_LENGTH, Strategy, generate, import_kek
-
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "SHA-256": hashes.SHA256(),
-    "SHA-384": hashes.SHA384(),
-    "SHA-512": hashes.SHA512(),
-    "SHA-1": hashes.SHA1(),  # noqa: S303  # as a mask of OAEP it is not broken, and some modules have no other
-}
+from hsm.wrapping import KEK_LENGTH, Strategy, import_kek
 
 
 def import_key(bench: Bench) -> Finding:
@@ -54,7 +40,7 @@ def _deliver(strategy: Strategy, bench: Bench) -> Finding:
 
 def rsa_wrap(bench: Bench) -> Finding:
     """Which hashes go; phones name those that they can take."""
-    works = {name: _wraps(bench, name) for name in _HASHES}
+    works = {name: _wraps(bench, name) for name in rsawrap.HASHES}
     good = [name for name, failure in works.items() if failure is None]
     figures = {"hashes": good}
     if not good:
@@ -69,53 +55,23 @@ def rsa_wrap(bench: Bench) -> Finding:
 
 def _wraps(bench: Bench, hash_name: str) -> str | None:
     try:
-        _, value = _handed_out(bench, bench.secret(extractable=True), hash_name)
+        wrapped = rsawrap.wrap_to_rsa(bench.rsa_on_token(), bench.secret(extractable=True), hash_name)
+        value = conformance.by_rsa(bench.rsa, hash_name).open(wrapped)
     except (PKCS11Error, ValueError) as exc:
         return why(exc)
     return None if len(value) == templates.SECRET_LENGTH else "something else came out"
 
 
-def _handed_out(bench: Bench, key: Any, hash_name: str) -> tuple[Any, bytes]:
-    """Wrap a key to an RSA key and unwrap it in software; returns the wrapping key and the value."""
-    wrapping = bench.rsa_on_token()
-    algorithm = _HASHES[hash_name]
-    oaep = padding.OAEP(padding.MGF1(algorithm), algorithm, None)
-    return wrapping, bench.rsa.decrypt(rsawrap.wrap_to_rsa(wrapping, key, hash_name), oaep)
-
-
-def seal_copy_down(bench: Bench) -> Finding:
-    """The way of `hsm/wrapping.py`, without an AES key."""
-
-    def keep(key: Any) -> Any:
-        return key.copy(templates.kept_copy(new_id(), LABEL))
-
-    return _seal(bench, "seal_copy_down", bench.secret(extractable=True, modifiable=True), keep)
-
-
-def seal_flip(bench: Bench) -> Finding:
-    """The way of `hsm/wrapping.py`, without an AES key."""
-    template = templates.hmac_key(new_id(), LABEL, stored=True, extractable=True, modifiable=True)
-    key = generate(bench.session, templates.packed(template | {Attribute.COPYABLE: False}))
-
-    def keep(key: Any) -> Any:
-        key[Attribute.EXTRACTABLE] = False
-        return key
-
-    return _seal(bench, "seal_flip", key, keep)
-
-
-def _seal(bench: Bench, trial: str, key: Any, keep: Callable[[Any], Any]) -> Finding:
+def _seal(strategy: Strategy, bench: Bench) -> Finding:
+    trial = f"seal_{strategy.replace('-', '_')}"
     if bench.oaep_hash is None:
         return Finding(trial=trial, result=Result.UNKNOWN, remark="RSA-OAEP does not go")
-    wrapping, value = _handed_out(bench, key, bench.oaep_hash)
-    kept = keep(key)
-    if bench.mac(kept) != hmac.digest(value, QUESTION, hashlib.sha256):
-        return Finding(trial=trial, result=Result.FAILS, remark="the kept key is not the delivered one")
-    try:
-        rsawrap.wrap_to_rsa(wrapping, kept, bench.oaep_hash)
-    except PKCS11Error:
+    under = conformance.by_rsa(bench.rsa, bench.oaep_hash)
+    failure = conformance.try_strategy(bench.session, strategy, bench.direct, LABEL, under)
+    if failure is None:
         return Finding(trial=trial, result=Result.WORKS)
-    return Finding(trial=trial, result=Result.FAILS, remark="the kept key can still be wrapped")
+    return Finding(trial=trial, result=Result.FAILS, remark=failure)
 
 
 deliver_copy_down, deliver_flip, deliver_unwrap_again = (partial(_deliver, way) for way in Strategy)
+seal_copy_down, seal_flip, seal_unwrap_again = (partial(_seal, way) for way in Strategy)

@@ -39,6 +39,7 @@ _TRIALS: dict[str, Callable[[Bench], Finding]] = {
     "rsa_wrap": delivery.rsa_wrap,
     "seal_copy_down": delivery.seal_copy_down,
     "seal_flip": delivery.seal_flip,
+    "seal_unwrap_again": delivery.seal_unwrap_again,
     "derive": deriving.derive,
     "derive_cbc": deriving.derive_cbc,
     "threads": loading.threads,

@@ -125,7 +125,7 @@ def _sealing(found: Mapping[str, Finding]) -> tuple[list[str], list[str]]:
     missing = _missing(found, "rsa_wrap")
     if missing:
         return missing, []
-    reasons, weaker = _way(found, "seal", ("copy_down", "flip"))
+    reasons, weaker = _way(found, "seal", _WAYS)
     wrapping = found["rsa_wrap"]
     return reasons, [*weaker, *([_limit(wrapping)] if _is_weak(wrapping) else [])]
 

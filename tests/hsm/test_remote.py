@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import signal
 import threading
@@ -11,12 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from hsm import conformance
 from hsm.device import Device
 from hsm.errors import DeliveryRefused, DeviceUnavailable
 from hsm.keys import KeyKind, KeyRef
 from hsm.limits import Limits
 from hsm.pace import Pace
+from hsm.wrapping import Strategy
 from tests.hsm.remote import Remote
 from tests.tokens import pin_file_of
 
@@ -135,18 +139,22 @@ def test_while_the_device_is_away_nobody_is_kept_and_then_it_comes_back_by_itsel
     assert far.snapshot().state == "well"
 
 
-def test_without_key_wrapping_deliveries_are_refused_and_earlier_users_are_served(
+def test_without_aes_key_wrap_keys_are_delivered_sealed_alone_and_earlier_users_are_served(
     token_uri: str, remote: Remote
 ):
     near = Device.open(token_uri)
     user = KeyRef(KeyKind.SECRET, secrets.token_bytes(16))
     near.issue(secrets.token_bytes(32), [user.id], "countersign-user-khmac")
     far = Device.open(remote.uri)
-    assert far.strategy is None
+    assert (far.strategy, far.sealing) == (None, Strategy.COPY_DOWN)
     with pytest.raises(DeliveryRefused):
         far.issue(secrets.token_bytes(32), [secrets.token_bytes(16)], "countersign-user-khmac")
     assert far.mac(user, b"x") == near.mac(user, b"x")
     assert far.user_keys() == [user]
+    phone, sealed = rsa.generate_private_key(65537, 2048), KeyRef(KeyKind.SECRET, secrets.token_bytes(16))
+    trial = conformance.by_rsa(phone, "SHA-1")
+    (wrapped,) = far.issue(trial.cover, [sealed.id], "countersign-user-khmac")
+    assert hmac.digest(trial.open(wrapped), b"x", "sha256") == near.mac(sealed, b"x")
     assert far.destroy(user) is True
     far.close()
     near.close()
