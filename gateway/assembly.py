@@ -71,8 +71,10 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
         most_fleeting=settings.token_derived_most,
     )
     device = Device.open(settings.token_uri, limits=limits, on_hung=on_hung)
-    if device.strategy is None:
+    if device.sealing is None:
         _log.warning("the token cannot wrap keys: no keyset can be delivered, those there are can be used")
+    elif device.strategy is None:
+        _log.warning("the token wraps keys to RSA keys alone: keysets can only be delivered sealed")
     return device
 
 
