@@ -89,7 +89,8 @@ def _write_lapse(
     answered: bool,
 ) -> None:
     """End the keyset. A row the HSM did not vouch for ends too, so that it is met once; its keys stay."""
-    if transactions.was_used(connection, seen.id) != answered or not users.raise_version(connection, user):
+    # The user's row first: whoever keeps an answer has it locked.
+    if not users.raise_version(connection, user) or transactions.was_used(connection, seen.id) != answered:
         return  # changed meanwhile; the next round looks again
     if not keysets.change_keyset(connection, seen, changed):
         return

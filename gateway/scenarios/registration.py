@@ -261,12 +261,12 @@ async def _void(ctx: Context, caller: Caller) -> None:
 
 def _write_void(connection: Connection, caller: Caller, ended: Keyset, *, answered: bool) -> None:
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
-    if transactions.was_used(connection, ended.id) != answered:
-        raise Refusal("concurrent_change")
     if not users.raise_version(connection, caller.user) or not keysets.change_keyset(
         connection, caller.keyset, ended
     ):
         raise Refusal("concurrent_change")
+    if transactions.was_used(connection, ended.id) != answered:  # only now: whoever keeps an answer locks the user
+        raise Refusal("concurrent_change", "an answer was given meanwhile")
     spent = keynames.on_token(keyset_rules.spent_keys(ended, answered=answered))
     # Kauth still proves the answer to this request; as a key that nobody adopts it goes a little later.
     loose_keys.doom_keys(connection, [uri for uri in spent if uri != ended.kauth], ended.id, caller.now)
