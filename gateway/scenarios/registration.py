@@ -265,7 +265,8 @@ def _write_void(connection: Connection, caller: Caller, ended: Keyset, *, answer
         connection, caller.keyset, ended
     ):
         raise Refusal("concurrent_change")
-    if transactions.was_used(connection, ended.id) != answered:  # only now: whoever keeps an answer locks the user
+    # Only now: whoever keeps an answer locks the user.
+    if transactions.was_used(connection, ended.id) != answered:
         raise Refusal("concurrent_change", "an answer was given meanwhile")
     spent = keynames.on_token(keyset_rules.spent_keys(ended, answered=answered))
     # Kauth still proves the answer to this request; as a key that nobody adopts it goes a little later.
