@@ -15,6 +15,7 @@ from gateway import __version__, assembly
 from gateway.clock import SystemClock
 from gateway.commands.applications import application
 from gateway.commands.doctor import doctor
+from gateway.commands.events import list_events
 from gateway.commands.keys import keys
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
@@ -29,6 +30,7 @@ command = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 command.add_typer(application, name="application")
+command.command(name="events")(list_events)
 command.add_typer(keys, name="keys")
 command.command("doctor")(doctor)
 _out = Console()

@@ -37,7 +37,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What an application gives for a delivery: a shared secret with ``online``, a key of the device with ``sealed``."""
+    """What an application gives for a delivery: a secret with ``online``, a key of the device with ``sealed``."""
 
     secret: str | None = None
     sealing: Sealing | None = None

@@ -82,7 +82,7 @@ def horizon(connection: Connection) -> Horizon:
 
 def list_events(
     connection: Connection,
-    application_id: str,
+    application_id: str | None,
     *,
     filters: dict[str, str],
     after: int,
@@ -93,15 +93,15 @@ def list_events(
 
     Args:
         connection: an open unit.
-        application_id: whose events.
-        filters: column name to wanted value; names are ``user_id``, ``transaction_id``, ``type``.
+        application_id: whose events; None: everybody's, for the operator.
+        filters: column name to wanted value; names are ``user_id``, ``keyset_id``, ``transaction_id``, ``type``.
         after: number of the last line of the page before, 0 for the first page.
         through: most number; ``Horizon.complete``, asked for in a unit that ended before this one began.
         limit: most lines.
     """
-    statement = sa.select(events).where(
-        events.c.application_id == application_id, events.c.number > after, events.c.number <= through
-    )
+    statement = sa.select(events).where(events.c.number > after, events.c.number <= through)
+    if application_id is not None:
+        statement = statement.where(events.c.application_id == application_id)
     for name, value in filters.items():
         statement = statement.where(events.c[name] == value)
     lines = []

@@ -52,6 +52,7 @@ class Call:
 
 _LIMIT = Query(name="limit", about="most entries, 1 to 200", pattern=r"[1-9]\d{0,2}", is_number=True)
 _ID = r"[A-Za-z0-9_]{1,64}"
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _USER = "/v1/users/{user_id}"
 
 CALLS: tuple[Call, ...] = (
@@ -78,6 +79,15 @@ CALLS: tuple[Call, ...] = (
                    "delivery_unavailable")),
     Call(method="GET", path=_USER + "/keysets", name="listKeysets", about="Read every keyset of a user.",
          scope="user:read", handler=accounts.list_keysets, gives=views.KeysetList, problems=("not_found",)),
+    Call(method="GET", path=_USER + "/answers", name="listAnswers",
+         about="Read a page of what the user answered, with which keys and device, oldest first.",
+         scope="transaction:read", handler=transactions.list_answers, gives=views.AnswerList,
+         query=(Query(name="keyset", about="only with this keyset", pattern=_ID),
+                Query(name="device", about="only from this device", pattern=_ID),
+                Query(name="since", about="only from this time on", pattern=_TIME),
+                Query(name="until", about="only before this time", pattern=_TIME),
+                Query(name="after", about="the `next` of the page before", pattern=_ID), _LIMIT),
+         problems=("not_found",)),
     Call(method="POST", path=_USER + "/keysets/{keyset_id}/activation-code", name="fetchActivationCode",
          about="Get the activation code of a keyset, once, to be sent over another channel than the QR code.",
          scope="keyset:activation-code", handler=accounts.fetch_code, takes=models.Empty,
@@ -123,6 +133,7 @@ CALLS: tuple[Call, ...] = (
     Call(method="GET", path="/v1/events", name="listEvents", about="Read a page of the event log, oldest first.",
          scope="event:read", handler=accounts.list_events, gives=views.EventList,
          query=(Query(name="user", about="only about this user", pattern=r"[^\x00]{1,64}"),
+                Query(name="keyset", about="only about this keyset", pattern=_ID),
                 Query(name="transaction", about="only about this transaction", pattern=_ID),
                 Query(name="type", about="only of this type", pattern=r"[a-z_.]{1,64}"),
                 Query(name="after", about="the `next` of the page before", pattern=r"\d{1,15}", is_number=True),

@@ -123,6 +123,20 @@ class TransactionView(View):
     receipt: str | None
 
 
+class AnswerView(AttemptView):
+    """An answer with its transaction, and the device that the keyset is bound to."""
+
+    transaction: str
+    device_id: str | None
+
+
+class AnswerList(View):
+    """A page of a user's answers, oldest first; `next` is the `after` of the next page."""
+
+    answers: list[AnswerView]
+    next: str | None
+
+
 class TransactionList(View):
     """A page of transactions, newest first; `next` is the `after` of the next page."""
 

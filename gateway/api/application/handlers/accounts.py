@@ -94,7 +94,7 @@ async def fetch_code(ctx: Context, ask: Ask) -> Reply:
 async def list_events(ctx: Context, ask: Ask) -> Reply:
     """Read a page of events."""
     limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
-    columns = {"user": "user_id", "transaction": "transaction_id", "type": "type"}
+    columns = {"user": "user_id", "keyset": "keyset_id", "transaction": "transaction_id", "type": "type"}
     filters = {column: ask.query[name] for name, column in columns.items() if name in ask.query}
     views = await administration.list_events(ctx, ask.asker, filters, ask.number("after", 0), limit)
     following = views[-1]["number"] if len(views) == limit else None

@@ -9,14 +9,16 @@ from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind
-from gateway.scenarios import offline, transactions, verification
+from gateway.scenarios import history, offline, transactions, verification
 from gateway.scenarios.context import Context
 from gateway.scenarios.transactions import Wish
 from gateway.scenarios.verification import Question, digest_of
+from gateway.store.history import Wanted
 from gateway.wire import base64s
 from gateway.wire.code import LEAST_DIGITS, MOST_DIGITS, check_short_code
 from gateway.wire.message import check_text
 from gateway.wire.text import MEDIA_TYPE_BYTES, TITLE_BYTES, check_id
+from gateway.wire.timestep import parse_time
 
 _PAGE = 50
 _PAGE_MOST = 200
@@ -89,6 +91,19 @@ async def cancel(ctx: Context, ask: Ask) -> Reply:
         ctx, ask.asker, ask.path["transaction_id"], body.reason, ask.origin
     )
     return json_reply(200, view)
+
+
+async def list_answers(ctx: Context, ask: Ask) -> Reply:
+    """Read a page of a user's answers."""
+    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
+    since, until = (parse_time(ask.query[name]) if name in ask.query else None for name in ("since", "until"))
+    wanted = Wanted(
+        keyset_id=ask.query.get("keyset"), device_id=ask.query.get("device"), since=since, until=until
+    )
+    found = await history.list_answers(
+        ctx, ask.asker, ask.path["user_id"], wanted, after=ask.query.get("after", ""), limit=limit
+    )
+    return json_reply(200, {"answers": found, "next": found[-1]["id"] if len(found) == limit else None})
 
 
 async def show_qr(ctx: Context, ask: Ask) -> Reply:

@@ -1,0 +1,74 @@
+"""Which command reads the event log: a page for people, or JSON lines for programs."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway import assembly
+from gateway.scenarios.representation import event_view
+from gateway.settings import load_settings
+from gateway.store import applications, events, migrate
+from gateway.store.events import Event
+
+_out = Console()
+
+
+def list_events(
+    application: Annotated[
+        str | None, typer.Option(help="Id or name of an application; all without it.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Only about this user.")] = None,
+    keyset: Annotated[str | None, typer.Option(help="Only about this keyset.")] = None,
+    transaction: Annotated[str | None, typer.Option(help="Only about this transaction.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    after: Annotated[int, typer.Option(min=0, help="Go on after the event of this number.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most events.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each event.")] = False,
+) -> None:
+    """Read the event log, oldest first. Needs the database, not the token."""
+    wanted = {"user_id": user, "keyset_id": keyset, "transaction_id": transaction, "type": kind}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    found = _read(application, filters, after, limit)
+    if as_json:
+        for number, event in found:
+            print(json.dumps(event_view(number, event) | {"application": event.application_id}))
+        return
+    table = Table("number", "time", "type", "result", "reason", "user", "about")
+    for number, event in found:
+        about = event.transaction_id or event.keyset_id or ""
+        at = event.created_at.isoformat(" ", "seconds").removesuffix("+00:00")
+        table.add_row(
+            str(number), at, event.type, event.result, event.reason or "", event.user_id or "", about
+        )
+    _out.print(table)
+    if len(found) == limit:
+        _out.print(f"There may be more: --after {found[-1][0]}")
+
+
+def _read(named: str | None, filters: dict[str, str], after: int, limit: int) -> list[tuple[int, Event]]:
+    database = assembly.open_database(load_settings())
+    try:
+        migrate.require_current(database)
+        application_id = None
+        with database.reading() as connection:
+            horizon = events.horizon(connection)
+            if named is not None:
+                found = applications.find_application(connection, named)
+                found = found or applications.find_application_by_name(connection, named)
+                if found is None:
+                    raise ValueError(f"there is no application {named!r}")
+                application_id = found.id
+        with database.reading() as connection:
+            return events.list_events(
+                connection,
+                application_id,
+                filters=filters,
+                after=after,
+                through=horizon.complete,
+                limit=limit,
+            )
+    finally:
+        database.close()
