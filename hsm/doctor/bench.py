@@ -16,6 +16,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from hsm import templates
 from hsm.cryptoki import DirectCalls
+from hsm.errors import DeviceError
 from hsm.handles import find_by_label
 from hsm.keys import ID_LENGTH, KeyKind
 from hsm.module import Module
@@ -114,11 +115,14 @@ def new_id() -> bytes:
 
 
 def why(error: Exception) -> str:
-    """Return how the module said no, in the words of PKCS#11; safe to show."""
+    """Return how the module said no, in the words of PKCS#11; safe to show.
+
+    Of any other exception only the name: its text may hold what was read from the token.
+    """
     if isinstance(error, PKCS11Error):
         text = str(error)
         return text if text.startswith("Unmapped error code 0x") else type(error).__name__
-    return str(error) or type(error).__name__
+    return str(error) if isinstance(error, DeviceError) else type(error).__name__
 
 
 def deadline(plan: Plan) -> float:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import pytest
 
 from hsm.device import Device
+from hsm.doctor.bench import why
 from hsm.doctor.catalogue import TRIALS
 from hsm.doctor.findings import Finding, Result
 from hsm.doctor.verdict import Mode, Status, Usable
-from hsm.errors import InvalidUri
+from hsm.errors import InvalidUri, SelfTestFailed
 from tests.hsm.examining import Examined, examined, leave_objects, objects_of_the_doctor
 from tests.hsm.remote import Remote
 from tests.tokens import pin_file_of
@@ -138,3 +139,10 @@ def test_a_finding_is_of_a_trial_that_there_is():
 def test_the_environment_of_the_run_is_the_callers(softhsm: Examined, new_token: Callable[[], str]):
     assert os.environ["SOFTHSM2_CONF"]
     assert softhsm.remark("token") == "SoftHSM project SoftHSM v2"
+
+
+def test_of_an_unforeseen_error_only_the_name_is_told():
+    assert why(ValueError("0123 is what was read")) == "ValueError"
+    assert (
+        why(SelfTestFailed("It computes wrongly.", "Do not use it.")) == "It computes wrongly. Do not use it."
+    )

@@ -51,7 +51,14 @@ def test_a_module_that_wraps_what_it_calls_non_extractable_is_refused(shim: Shim
     assert found.status() is Status.NOT_USABLE
 
 
-@pytest.mark.parametrize("mechanism", ["SHA256_HMAC", "ECDSA", "GENERIC_SECRET_KEY_GEN"])
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        "SHA256_HMAC",
+        pytest.param("ECDSA", marks=pytest.mark.long),
+        pytest.param("GENERIC_SECRET_KEY_GEN", marks=pytest.mark.long),
+    ],
+)
 def test_a_module_without_a_mechanism_that_is_always_needed_is_refused(shim: Shim, uri: str, mechanism: str):
     shim.lie(without=Mechanism[mechanism])
     found = examined(uri)
