@@ -26,6 +26,7 @@ BODIES: dict[str, Json] = {
     "fetchActivationCode": {},
     "createTransaction": {"user": "USER", "media_type": "text/plain", "text": "Pay"},
     "cancelTransaction": {},
+    "submitCode": {"code": "12345678"},
     "verifySignature": {"transaction": "TRANSACTION", "step": 1, "code": b64(bytes(32))},
     "putPolicy": {"policy": {}},
     "rotateWebhookSecret": {},
