@@ -58,7 +58,9 @@ def test_every_value_is_bounded_or_a_switch_or_a_choice():
 
 
 def test_a_residency_is_one_of_two_words():
-    assert {name: list(words) for name, (words, _) in CHOICES.items()} == {"residency": ["resident", "derived"]}
+    assert {name: list(words) for name, (words, _) in CHOICES.items()} == {
+        "residency": ["resident", "derived"]
+    }
     assert from_json({}).residency is Residency.RESIDENT
     assert from_json({"residency": "derived"}).residency is Residency.DERIVED
     for wrong in ("Derived", "", "token", 1, True, None, ["derived"], {}):
