@@ -62,10 +62,11 @@ class Answers:
     Args:
         ctx: the context.
         write: says how a result is written as an answer (``Written``).
-        at_once: how many batches may be under way: one is with the device while the other is with the database.
+        at_once: how many batches may be under way. With two, one is with the device while the other is with the
+            database, at the price of smaller batches; on two crowded cores that took more CPU (see the docs).
     """
 
-    def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written], at_once: int = 2) -> None:
+    def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written], at_once: int = 1) -> None:
         self._ctx = ctx
         self._write = write
         self._room: Room[_Asked, Decided | None] = Room(self._decide, most=_MOST, at_once=at_once)
