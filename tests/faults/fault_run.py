@@ -136,6 +136,11 @@ def count(processes: Processes, crowd: Crowd, receiver: CallbackReceiver, report
     report.faults += notes.wrong + [f"ended by itself: {line}" for line in processes.died_alone]
     report.faults += [f"no callback about {name}" for name in notes.settled if name not in names]
     report.faults += [f"{len(names[name])} ids for {name}" for name in names if name and len(names[name]) > 1]
+    report.faults += [
+        f"a callback says that {each.transaction} is {each.type}, its phone was told {notes.settled[each.transaction]}"
+        for each in receiver.received
+        if each.transaction in notes.settled and each.type != f"transaction.{notes.settled[each.transaction]}"
+    ]
     report.faults += [f"a callback was refused: {each.reason}" for each in receiver.arrivals if each.reason]
 
 
