@@ -25,7 +25,7 @@ from tests.counterparts.bank import Bank
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 40
-RESIDENCY = os.environ.get("COUNTERSIGN_TEST_RESIDENCY")  # of applications whose policy is silent about it
+RESIDENCY = os.environ.get("TEST_RESIDENCY")  # of applications whose policy is silent about it
 EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "keyset:activation-code")
 
 
@@ -187,7 +187,7 @@ def fresh_database(kind: str) -> Iterator[str]:
     if kind == "sqlite":
         yield ""
         return
-    server = os.environ["COUNTERSIGN_TEST_POSTGRES_URL"]
+    server = os.environ["TEST_POSTGRES_URL"]
     name = f"test_{secrets.token_hex(8)}"
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:

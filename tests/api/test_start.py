@@ -179,7 +179,8 @@ def test_a_token_without_the_gateways_keys_is_not_served(
 ) -> None:
     gateway.token_uri = new_token()
     line = _failure(gateway)
-    assert "countersign-receipt-1" in line
+    assert "The token has no" in line
+    assert "Create it with the setup command" in line
 
 
 def test_every_command_says_the_same(gateway: Gateway) -> None:

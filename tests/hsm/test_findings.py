@@ -180,9 +180,10 @@ def test_finding_6_whether_a_kept_key_is_sealed_is_tried_out_and_not_believed(ow
             probe.id, conformance.LABEL, stored=True, extractable=True, modifiable=True
         )
         key = wrapping.generate(session, template)
-        kek = secrets.token_bytes(32)
-        wrapped = wrapping.wrap(wrapping.import_kek(session, kek), key)
-        verdict = conformance._judge(session, probe, kek, wrapped)
+        trial = conformance.by_aes()
+        assert isinstance(trial.cover, bytes)
+        wrapped = wrapping.wrap(wrapping.import_kek(session, trial.cover), key)
+        verdict = conformance._judge(session, probe, trial, wrapped)
         key.destroy()
         return verdict
 

@@ -27,7 +27,7 @@ from tests.counterparts.phone_account import Shown
 from tests.counterparts.phone_line import Line
 from tests.gateways import Authority, Gateway, fresh_database
 
-DATABASES = ("sqlite", "postgresql") if "COUNTERSIGN_TEST_POSTGRES_URL" in os.environ else ("sqlite",)
+DATABASES = ("sqlite", "postgresql") if "TEST_POSTGRES_URL" in os.environ else ("sqlite",)
 ANSWERED_PAGE = 200
 Json = dict[str, Any]
 

@@ -9,11 +9,13 @@ from hsm.errors import DeliveryRefused
 from tests.scenarios.bench import Bench, run
 
 
-def test_a_token_that_cannot_wrap_refuses_a_keyset_with_a_problem_that_says_so(any_bench: Bench) -> None:
+def test_a_token_that_cannot_wrap_refuses_a_keyset_with_a_problem_that_says_so(
+    any_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = any_bench
     kept = run(bench.enrol("anna")).account.keyset
     keys = bench.device.user_keys()
-    bench.device.strategy = None  # what the test at the start finds with such a token
+    monkeypatch.setattr(bench.device, "strategy", None)  # what the test at the start finds with such a token
     with pytest.raises(DeliveryRefused) as refused:
         run(bench.issue("anna"))
     reply, _ = problem_reply(refused.value, "req_1")

@@ -19,7 +19,7 @@ KINDS = ("sqlite", "postgresql")
 @contextlib.contextmanager
 def empty_database(kind: str, folder: Path) -> Iterator[str]:
     """Give the URL of an empty database; skips the test where there is no PostgreSQL to make one on."""
-    if kind == "postgresql" and "COUNTERSIGN_TEST_POSTGRES_URL" not in os.environ:
+    if kind == "postgresql" and "TEST_POSTGRES_URL" not in os.environ:
         pytest.skip("no PostgreSQL: run scripts/test")
     with fresh_database(kind) as url:
         yield url or f"sqlite:///{folder / 'countersign.db'}"
