@@ -13,6 +13,11 @@ from hsm.device import Device
 from tests.gateways import ROOT, Authority, Gateway, fresh_database
 from tests.journeys.stage import DATABASES
 
+# Each starts every command there is; on PostgreSQL, where nothing of it is different, with the long tests.
+ONE_COMMAND_AFTER_THE_OTHER = [
+    kind if kind == "sqlite" else pytest.param(kind, marks=pytest.mark.long) for kind in DATABASES
+]
+
 
 @pytest.fixture(params=DATABASES)
 def gateway(
@@ -72,6 +77,7 @@ def test_two_databases_may_be_prepared_on_one_token_at_once(gateway: Gateway, tm
         assert _checked(each) == {"database": "ok", "token": "ok", "push": "ok"}
 
 
+@pytest.mark.parametrize("gateway", ONE_COMMAND_AFTER_THE_OTHER, indirect=True)
 def test_a_key_that_is_on_the_token_twice_is_named_by_every_command(gateway: Gateway) -> None:
     gateway.run("init")
     device = Device.open(gateway.token_uri)
@@ -117,6 +123,7 @@ def test_an_empty_token_is_refused_for_the_database_of_another_and_nothing_is_ma
     assert _keys(other.token_uri) == []
 
 
+@pytest.mark.parametrize("gateway", ONE_COMMAND_AFTER_THE_OTHER, indirect=True)
 def test_the_token_of_another_database_is_refused_by_every_command(
     gateway: Gateway, new_token: Callable[[], str], tmp_path: Path
 ) -> None:
