@@ -143,15 +143,15 @@ def _gather(connection: Connection, asker: Asker, transaction_id: str, now: date
     usable = [
         each
         for each in keysets.keysets_of(connection, application.id, user.user_id)
-        if _why_unusable(asker, each, now) is None
+        if _why_unusable(asker, transaction, each, now) is None
     ]
     if not usable:
         raise Refusal("no_active_keys")
     return _Facts(transaction=transaction, user=user, usable=usable)
 
 
-def _why_unusable(asker: Asker, keyset: Keyset, now: datetime) -> str | None:
-    required = asker.application.policy.kpublic_required
+def _why_unusable(asker: Asker, transaction: Transaction, keyset: Keyset, now: datetime) -> str | None:
+    required = asker.application.policy.kpublic_required or transaction.kpublic_required
     return keyset_rules.why_unusable(keyset, now, registering=False, kpublic_required=required)
 
 
@@ -184,7 +184,7 @@ def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin)
         raise Refusal("not_found", "the user is gone")
     user_rules.require_open(user, application.policy.failures_most)
     keyset = keysets.find_keyset(connection, guess.keyset.id)
-    if keyset is None or _why_unusable(asker, keyset, guess.now) is not None:
+    if keyset is None or _why_unusable(asker, transaction, keyset, guess.now) is not None:
         raise Refusal("no_active_keys", "the keyset ended meanwhile")
     if guess.receipt is None:
         return _refuse(connection, asker, guess, origin)

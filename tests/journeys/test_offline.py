@@ -205,3 +205,13 @@ def test_verifying_is_no_way_to_guess_a_code_that_was_not_accepted(bank: Bank, p
     assert _refusal(bank, made["id"], _wrong(right)) == (403, "proof_refused")
     step = bank.transaction(made["id"])["attempts"][0]["step"]
     assert bank.verify(made["id"], step=step, code=right)["checks"] == {"code": False}
+
+
+def test_keys_that_were_never_registered_do_not_approve_what_requires_registered_ones(stage: Stage) -> None:
+    lenient = stage.bank_with(offline_allowed=True, kpublic_required=False)
+    phone = stage.phone(bank=lenient)
+    required = {"offline": True, "kpublic_required": True}
+    made = lenient.create_transaction(phone.account.user, text="Pay", confirmation=required)
+    shown = phone.show(made["id"])
+    unregistered = stage.enrol(phone.account.user, lenient)  # ends the registered keys
+    assert _refusal(lenient, made["id"], unregistered.short_code(shown))[1] == "no_active_keys"
