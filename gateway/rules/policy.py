@@ -1,10 +1,12 @@
 """What an application has decided: one frozen object of documented values."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import IntFlag, StrEnum
 from typing import Any
 
 from gateway.refusals import Refusal
+from gateway.rules.authentication_rule import PLACEHOLDERS, RULES_MOST, AuthenticationRule, read_rules
 
 
 class Flag(IntFlag):
@@ -30,7 +32,10 @@ class Residency(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The decisions of one application; every value has a default and bounds (see ``BOUNDS`` and ``CHOICES``)."""
+    """The decisions of one application.
+
+    Every value has a default and stands in ``BOUNDS``, ``SWITCHES``, ``CHOICES`` or ``STRUCTURES``.
+    """
 
     validity_days: int = 365
     bind_to_device: bool = True
@@ -49,12 +54,14 @@ class Policy:
     push: bool = True
     request_window_seconds: int = 300
     failures_most: int = 5
+    devices_most: int = 1
     register_hours: int = 72
     renew_hours: int = 24
     weak_secret: bool = False
     transaction_seconds: int = 900
     transaction_seconds_most: int = 30 * 86400
     residency: Residency = Residency.RESIDENT
+    authentication_rules: tuple[AuthenticationRule, ...] = ()
 
     @property
     def flags(self) -> Flag:
@@ -78,6 +85,7 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "digits": (6, 10, "digits of short codes"),
     "request_window_seconds": (30, 3600, "how far a phone's clock may be off in a request"),
     "failures_most": (1, 5, "consecutive failures after which a user is blocked and a transaction cancelled"),
+    "devices_most": (1, 10, "devices a user may have; with 1, keys for another device end those before"),
     "register_hours": (1, 720, "hours in which a phone must register before its keyset lapses"),
     "renew_hours": (1, 720, "hours in which a phone must register keys that it renewed itself"),
     "transaction_seconds": (30, 30 * 86400, "seconds a transaction waits when the request names no time"),
@@ -102,6 +110,17 @@ CHOICES: dict[str, tuple[type[StrEnum], str]] = {
     ),
 }
 
+# name: (reads it from JSON or raises ValueError, its form, what it decides)
+STRUCTURES: dict[str, tuple[Callable[[object], Any], str, str]] = {
+    "authentication_rules": (
+        read_rules,
+        f"a list of at most {RULES_MOST} objects of `name`, `media_type` and `template`",
+        "which content authenticates a user without being asked for; places in a template: "
+        + "; ".join(f"`{{{name}}}` {about}" for name, about in PLACEHOLDERS.items())
+        + ". Exactly one of `{time}` and `{step}` must be there",
+    ),
+}
+
 
 def from_json(values: dict[str, Any]) -> Policy:
     """Make a policy of the named values, the rest by default; refuses unknown names and values out of bounds."""
@@ -116,11 +135,25 @@ def from_json(values: dict[str, Any]) -> Policy:
                 wrong.append((name, f"must be a whole number from {least} to {most}"))
         if name in CHOICES and value not in list(CHOICES[name][0]):
             wrong.append((name, f"must be one of {', '.join(CHOICES[name][0])}"))
+    structures, faults = _read_structures(values)
+    wrong += faults
     if wrong:
         errors = tuple({"pointer": f"/{name}", "detail": text} for name, text in wrong)
         raise Refusal("malformed_request", "policy out of bounds", errors=errors)
     chosen = {name: words(values[name]) for name, (words, _) in CHOICES.items() if name in values}
-    return Policy(**{**values, **chosen})
+    return Policy(**{**values, **chosen, **structures})
+
+
+def _read_structures(values: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the values that have parts, read, and what is wrong with the others of them."""
+    read: dict[str, Any] = {}
+    wrong = []
+    for name in STRUCTURES.keys() & values.keys():
+        try:
+            read[name] = STRUCTURES[name][0](values[name])
+        except ValueError as fault:
+            wrong.append((name, str(fault)))
+    return read, wrong
 
 
 def from_stored(values: dict[str, Any]) -> Policy:

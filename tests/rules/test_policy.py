@@ -8,6 +8,7 @@ from gateway.refusals import Refusal
 from gateway.rules.policy import (
     BOUNDS,
     CHOICES,
+    STRUCTURES,
     SWITCHES,
     Flag,
     Policy,
@@ -28,6 +29,7 @@ EXPECTED = {
     "digits": (6, 10),
     "request_window_seconds": (30, 3600),
     "failures_most": (1, 5),
+    "devices_most": (1, 10),
     "register_hours": (1, 720),
     "renew_hours": (1, 720),
     "transaction_seconds": (30, 2592000),
@@ -54,7 +56,8 @@ def test_the_bounds_are_those_written_here():
 
 
 def test_every_value_is_bounded_or_a_switch_or_a_choice():
-    assert {field.name for field in dataclasses.fields(Policy)} == set(BOUNDS) | set(SWITCHES) | set(CHOICES)
+    tables = set(BOUNDS) | set(SWITCHES) | set(CHOICES) | set(STRUCTURES)
+    assert {field.name for field in dataclasses.fields(Policy)} == tables
 
 
 def test_a_residency_is_one_of_two_words():
