@@ -10,8 +10,10 @@ import typer.main
 
 from gateway import measures
 from gateway.__main__ import command
+from gateway.api.application import openapi as application_door
 from gateway.api.application.calls import CALLS
-from gateway.api.application.openapi import document
+from gateway.api.client import openapi as client_door
+from gateway.api.client.actions import ACTIONS
 from gateway.api.problems import STATUS, problem_type
 from gateway.refusals import CATALOGUE
 from gateway.rules import event as events
@@ -134,6 +136,32 @@ def calls_page() -> str:
     )
 
 
+def actions_page() -> str:
+    """The actions of the client door in one table."""
+    rows = [
+        (f"`{action.name}`", action.about, ", ".join(f"`{code}`" for code in action.problems))
+        for action in ACTIONS.values()
+    ]
+    always = ", ".join(f"`{code}`" for code in client_door.ALWAYS)
+    return (
+        "# The client door\n\n"
+        + NOTE
+        + f"What a phone asks, as `POST {client_door.PREFIX}<action>`. The whole description is the "
+        f"OpenAPI 3.1 document at `{client_door.PREFIX}openapi.json`, kept here as "
+        "[client-door.openapi.json](client-door.openapi.json); the exact bytes are in [the wire format](wire.md). "
+        "Every request carries its AUTHCODE in `PC-Authorization`, every answer to an authenticated request the "
+        "gateway's proof. A document cannot say that code, signature and proof are right: whoever writes a phone "
+        "needs the wire format.\n\n"
+        + _table(("action", "what it does", "problems of its own"), rows)
+        + f"\nEvery action can also answer {always}; see [problems](problems.md).\n"
+        f"\nWithout credentials: `GET {client_door.PREFIX}openapi.json`, `GET /livez`, `GET /readyz`.\n"
+    )
+
+
+def _written(document: dict[str, object]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 def commands_page() -> str:
     """Every command with its help text."""
     parts = ["# Commands\n\n" + NOTE]
@@ -177,7 +205,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "metrics.md": metrics_page,
     "application-door.md": calls_page,
-    "application-door.openapi.json": lambda: json.dumps(document(), indent=2, ensure_ascii=False) + "\n",
+    "application-door.openapi.json": lambda: _written(application_door.document()),
+    "client-door.md": actions_page,
+    "client-door.openapi.json": lambda: _written(client_door.document()),
     "commands.md": commands_page,
 }
 

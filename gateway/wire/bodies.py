@@ -15,9 +15,9 @@ from gateway.wire.wrapping import OAEP_HASHES, OaepHash
 MOST_WAIT_SECONDS = 30
 MOST_PIECE_BYTES = 1 << 20
 DIGEST_BYTES = 32
-_PUSH_PROVIDER_BYTES = 32
-_PUSH_IDENTIFIER_BYTES = 4096
-_LARGEST_STEP = 2**53 - 1
+PUSH_PROVIDER_BYTES = 32
+PUSH_IDENTIFIER_BYTES = 4096
+LARGEST_STEP = 2**53 - 1
 _PROOFS = ("step", "code")
 
 
@@ -61,7 +61,7 @@ class Proofs:
         """Return the proofs in a body whose members were checked. Raises WireError."""
         der = _bytes(body, "signature") if "signature" in body else None
         return cls(
-            step=_number(body, "step", 0, _LARGEST_STEP),
+            step=_number(body, "step", 0, LARGEST_STEP),
             code=code.parse_code(member_text(body, "code")),
             signature=None if der is None else signature.raw_from_der(der),
             signature_der=der,
@@ -80,8 +80,8 @@ class Push:
         """Return the push address in an object. Raises WireError."""
         check_members(members, required=("provider", "identifier"))
         provider, identifier = member_text(members, "provider"), member_text(members, "identifier")
-        check_text(provider, what="provider", most_bytes=_PUSH_PROVIDER_BYTES)
-        check_text(identifier, what="identifier", most_bytes=_PUSH_IDENTIFIER_BYTES)
+        check_text(provider, what="provider", most_bytes=PUSH_PROVIDER_BYTES)
+        check_text(identifier, what="identifier", most_bytes=PUSH_IDENTIFIER_BYTES)
         return cls(provider=provider, identifier=identifier)
 
 

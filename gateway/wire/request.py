@@ -22,9 +22,9 @@ NONCE_BYTES = 16
 MOST_INTEGER = 2**53 - 1
 _MOST_INTEGER_CHARACTERS = 17
 _ENVELOPE = ("action", "keyset", "time", "nonce", "device", "body")
-_UNLOCKED_BY = ("password", "biometric")
-_DEVICE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_MOST_DEVICE_TEXT = 256
+UNLOCKED_BY = ("password", "biometric")
+DEVICE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+MOST_DEVICE_TEXT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +186,10 @@ def parse_envelope(raw: bytes, action: str) -> Envelope:
 def _check_device(device: dict[str, object]) -> dict[str, object]:
     """Device data is flat: short texts, numbers, true and false under plain names."""
     for name, value in device.items():
-        if _DEVICE_NAME.fullmatch(name) is None or not isinstance(value, str | int | float):
+        if DEVICE_NAME.fullmatch(name) is None or not isinstance(value, str | int | float):
             raise WireError("device", "device")
-        if isinstance(value, str) and len(value.encode("utf-8")) > _MOST_DEVICE_TEXT:
+        if isinstance(value, str) and len(value.encode("utf-8")) > MOST_DEVICE_TEXT:
             raise WireError("device", "device")
-    if "uv" in device and device["uv"] not in _UNLOCKED_BY:
+    if "uv" in device and device["uv"] not in UNLOCKED_BY:
         raise WireError("device", "uv")
     return device

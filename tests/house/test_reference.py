@@ -28,8 +28,9 @@ def test_the_pages_made_from_the_code_are_committed_as_it_makes_them():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_openapi_document_is_valid_openapi_3_1():
-    document = json.loads((REFERENCE / "application-door.openapi.json").read_text())
+@pytest.mark.parametrize("door", ["application-door", "client-door"])
+def test_the_openapi_documents_are_valid_openapi_3_1(door: str):
+    document = json.loads((REFERENCE / f"{door}.openapi.json").read_text())
     assert document["openapi"] == "3.1.0"
     OpenAPIV31SpecValidator(document).validate()
 

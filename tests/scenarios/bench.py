@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from gateway import assembly
-from gateway.api.client.door import ACTIONS
+from gateway.api.client.actions import ACTIONS
 from gateway.rules.keyset import Delivery, Keyset
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import Kind
@@ -177,7 +177,7 @@ class Bench:
         code = phone.authcode(raw) if authcode is None else authcode
         origin = replace(ORIGIN, action=action, authcode=code)
         request = ClientRequest(raw=raw, envelope=parse_envelope(raw, action), authcode=code, origin=origin)
-        return await ACTIONS[action](self.ctx, await authenticate(self.ctx, request))
+        return await ACTIONS[action].scenario(self.ctx, await authenticate(self.ctx, request))
 
     async def ask(self, phone: Phone, action: str, body: object) -> Any:
         """Send a fresh request."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.client.door import ACTIONS
+from gateway.api.client.actions import ACTIONS
 from gateway.wire.bodies import MOST_PIECE_BYTES, MOST_WAIT_SECONDS
 from gateway.wire.policy import DeviceFields, Flags
 from gateway.wire.request import MOST_REQUEST_BYTES

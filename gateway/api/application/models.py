@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.api.describing import Base64
+
 Id = Annotated[str, Field(min_length=1, max_length=64)]
-Base64 = Annotated[str, Field(description="canonical base64 with padding")]
 Seconds = Annotated[int, Field(ge=1, le=365 * 86400)]
 Step = Annotated[int, Field(ge=0, le=2**53 - 1)]
 

@@ -1,17 +1,19 @@
 """How is the application door described: an OpenAPI 3.1 document made from the table of calls."""
 
 import re
-from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
-from gateway import __version__
 from gateway.api.application.calls import CALLS, Call, Query
-from gateway.api.application.views import ProblemView
-from gateway.api.problems import CONTENT_TYPE, STATUS
-from gateway.refusals import CATALOGUE
+from gateway.api.describing import (
+    REQUEST_ID,
+    Json,
+    answer,
+    new_document,
+    problem_answers,
+    ref,
+    schemas_of,
+)
 
-_REF = "#/components/schemas/{model}"
+_HEADERS = {REQUEST_ID: {"required": True, "schema": {"type": "string"}}}
 _ALWAYS = (
     "unauthenticated",
     "scope_missing",
@@ -24,34 +26,18 @@ _ALWAYS = (
 )
 
 
-def document() -> dict[str, Any]:
+def document() -> Json:
     """Return the document; it depends on nothing but the code."""
-    models = {call.gives for call in CALLS} | {call.takes for call in CALLS if call.takes} | {ProblemView}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
-    paths: dict[str, Any] = {}
+    models = {call.gives for call in CALLS} | {call.takes for call in CALLS if call.takes}
+    paths: Json = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Countersign, application door",
-            "version": __version__,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "paths": paths,
-        "components": {
-            "schemas": schemas["$defs"],
-            "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}
-            },
-        },
-        "security": [{"key": []}],
-    }
+    security = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}}
+    return new_document("Countersign, application door", paths, schemas_of(models), security)
 
 
-def _operation(call: Call) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+def _operation(call: Call) -> Json:
+    operation: Json = {
         "operationId": call.name,
         "summary": call.about,
         "description": f"Needs the scope `{call.scope}`.",
@@ -59,12 +45,12 @@ def _operation(call: Call) -> dict[str, Any]:
         "responses": _responses(call),
     }
     if call.takes is not None:
-        schema = {"$ref": _REF.format(model=call.takes.__name__)}
+        schema = ref(call.takes.__name__)
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
 
-def _parameters(call: Call) -> list[dict[str, Any]]:
+def _parameters(call: Call) -> list[Json]:
     in_path = [
         {
             "name": name,
@@ -87,28 +73,18 @@ def _parameters(call: Call) -> list[dict[str, Any]]:
     return parameters
 
 
-def _query(query: Query) -> dict[str, Any]:
+def _query(query: Query) -> Json:
     kind = "integer" if query.is_number else "string"
-    schema: dict[str, Any] = {"type": kind}
+    schema: Json = {"type": kind}
     if not query.is_number:
         schema["pattern"] = f"^({query.pattern})$"
     return {"name": query.name, "in": "query", "description": query.about, "schema": schema}
 
 
-def _responses(call: Call) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=call.gives.__name__)}
-    responses: dict[str, Any] = {
-        str(status): {"description": "done", "content": {"application/json": {"schema": schema}}}
-        for status in call.statuses
-    }
+def _responses(call: Call) -> Json:
+    schema = ref(call.gives.__name__)
     extra = ("unsupported_media_type",) if call.takes is not None else ()
-    codes: dict[int, list[str]] = {}
-    for code in (*_ALWAYS, *extra, *call.problems):
-        codes.setdefault(STATUS[CATALOGUE[code].meaning], []).append(code)
-    problem = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}}
-    for status, names in sorted(codes.items()):
-        responses[str(status)] = {
-            "description": "problem: " + ", ".join(f"`{name}`" for name in names),
-            "content": {CONTENT_TYPE: problem},
-        }
-    return responses
+    return {
+        **{str(status): answer("done", schema, _HEADERS) for status in call.statuses},
+        **problem_answers((*_ALWAYS, *extra, *call.problems), _HEADERS),
+    }

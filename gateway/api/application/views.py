@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.describing import Base64
+
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-Base64 = Annotated[str, Field(description="canonical base64 with padding")]
 
 
 class View(BaseModel):
@@ -210,15 +211,3 @@ class WebhookSecret(View):
 
     secret: str
     version: int
-
-
-class ProblemView(View):
-    """A problem document (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    instance: str
-    errors: list[dict[str, str]] | None = None

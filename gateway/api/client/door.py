@@ -7,9 +7,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.api.client.actions import ACTIONS
+from gateway.api.client.openapi import PREFIX, document
 from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.problems import Reply, json_reply, problem_reply
@@ -23,25 +25,9 @@ from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
 from gateway.scenarios.confirmation import answer_transaction
 from gateway.scenarios.context import Context
-from gateway.scenarios.phone_reading import get_transaction, list_pending, read_content, update_device
-from gateway.scenarios.registration import register_key
-from gateway.scenarios.renewal import renew_keys
 from gateway.wire import authcode
 from gateway.wire.errors import WireError
 from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
-
-Scenario = Callable[[Context, Caller], Awaitable[Any]]
-PREFIX = "/client/v1/"
-ACTIONS: dict[str, Scenario] = {
-    "keys.register": register_key,
-    "keys.renew": renew_keys,
-    "transactions.pending": list_pending,
-    "transactions.get": get_transaction,
-    "transactions.content": read_content,
-    "transactions.approve": answer_transaction,
-    "transactions.decline": answer_transaction,
-    "devices.update": update_device,
-}
 
 
 def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
@@ -52,11 +38,20 @@ def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
         for action in ACTIONS
     ]
     handlers = fallback_handlers(ctx, peers, throttle, "client")
-    door = Starlette(
-        routes=[*routes, *health_routes(ctx)], exception_handlers=handlers, middleware=[Middleware(ReadToEnd)]
-    )
+    routes += [_description(), *health_routes(ctx)]
+    door = Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(ReadToEnd)])
     door.router.redirect_slashes = False  # a redirect would repeat the Host that the caller named
     return door
+
+
+def _description() -> Route:
+    """Return the route of the OpenAPI document, which needs no credentials."""
+    described = document()
+
+    async def openapi(_request: Request) -> JSONResponse:
+        return JSONResponse(described)
+
+    return Route(PREFIX + "openapi.json", openapi)
 
 
 def _endpoint(
@@ -89,12 +84,12 @@ async def _answer(
         raw = await read_body(request, MOST_REQUEST_BYTES)
         require_json(request)
         asked = _parse(request, action, raw, request_id, address)
-        if ACTIONS[action] is answer_transaction:
+        if ACTIONS[action].scenario is answer_transaction:
             decided = await answers.decide(asked)
             if decided is not None:
                 return _with_proof(decided.reply, decided.proof), None, None
         caller = await authenticate(ctx, asked)
-        result = await ACTIONS[action](ctx, caller)
+        result = await ACTIONS[action].scenario(ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None
     except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
         origin = make_origin(request_id, action, address, raw)
