@@ -1,5 +1,6 @@
 """How is any door described: the parts that the OpenAPI 3.1 documents of both have in common."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from gateway.refusals import CATALOGUE
 
 REQUEST_ID = "Request-Id"
 _REF = "#/components/schemas/{model}"
+_ANSWER_REF = "#/components/responses/{name}"
 _LAST_WORD = {1: "[AQgw]==", 2: "[AEIMQUYcgkosw048]="}  # canonical: what fills up the last bytes is zero
 
 Json = dict[str, Any]
@@ -57,6 +59,7 @@ def new_document(title: str, paths: Json, schemas: Mapping[str, Json], security:
         security: the security schemes, of which each request needs all.
     """
     known = {**schemas, **schemas_of([ProblemView])}
+    kept = _share(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,9 +68,25 @@ def new_document(title: str, paths: Json, schemas: Mapping[str, Json], security:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": dict(sorted(known.items())), "securitySchemes": security},
+        "components": {
+            "schemas": dict(sorted(known.items())),
+            "responses": dict(sorted(kept.items())),
+            "securitySchemes": security,
+        },
         "security": [{name: [] for name in security}],
     }
+
+
+def _share(paths: Json) -> dict[str, Json]:
+    """Put a reference in the place of each problem, and return what is referred to: most answer to many operations."""
+    kept = {}
+    for operation in (each for methods in paths.values() for each in methods.values()):
+        for status, told in operation["responses"].items():
+            if CONTENT_TYPE in told["content"]:
+                name = ".".join([status, *re.findall(r"`(\w+)`", told["description"])])
+                kept[name] = told
+                operation["responses"][status] = {"$ref": _ANSWER_REF.format(name=name)}
+    return kept
 
 
 def schemas_of(models: Iterable[type[BaseModel]]) -> dict[str, Json]:
