@@ -85,6 +85,8 @@ CATALOGUE: dict[str, Problem] = {
                 "If it was not you, block the user and issue new keys."),
         Problem("package_differs", _M.CONFLICT, "The package was changed on its way",
                 "The keyset is void. Issue a new one over a channel nobody else can write to."),
+        Problem("already_used", _M.CONFLICT, "This authentication has served already",
+                "Each message of a phone authenticates once. See `GET /v1/authentications` for what came of it."),
         Problem("keyset_not_open", _M.CONFLICT, "The keyset is not in a state for this",
                 "It was registered, ended or has lapsed."),
         Problem("in_progress", _M.CONFLICT, "The first request with this key is still running",

@@ -90,6 +90,10 @@ def policy_page() -> str:
         (f"`{name}`", f"`{getattr(defaults, name)}`", " or ".join(f"`{word}`" for word in words), about)
         for name, (words, about) in policy.CHOICES.items()
     ]
+    rows += [
+        (f"`{name}`", f"`{json.dumps(policy.to_json(defaults)[name])}`", form, about)
+        for name, (_, form, about) in policy.STRUCTURES.items()
+    ]
     return (
         "# Policy\n\n"
         + NOTE

@@ -35,6 +35,9 @@ class EventType(StrEnum):
     TRANSACTION_LATE = "transaction.late_answer"
     PROOF_REFUSED = "transaction.proof_refused"
     SIGNATURE_VERIFIED = "signature.verified"
+    AUTHENTICATION_CONFIRMED = "authentication.confirmed"
+    AUTHENTICATION_REFUSED = "authentication.refused"
+    AUTHENTICATION_REPEATED = "authentication.repeated"
     CALLBACK_DELIVERED = "callback.delivered"
     CALLBACK_FAILED = "callback.failed"
     CALLBACK_GIVEN_UP = "callback.given_up"
@@ -73,6 +76,9 @@ CATALOGUE: dict[EventType, str] = {
     EventType.PROOF_REFUSED: "code, signature or step of an answer were not right",
     EventType.SIGNATURE_VERIFIED: "an application had a past signature verified",
     EventType.CALLBACK_DELIVERED: "a callback was accepted by the application",
+    EventType.AUTHENTICATION_CONFIRMED: "a user was authenticated by content that its phone made under a rule",
+    EventType.AUTHENTICATION_REFUSED: "code, signature, step or time of such content were not right",
+    EventType.AUTHENTICATION_REPEATED: "right proofs of such content came again; they had served already",
     EventType.CALLBACK_FAILED: "a callback was not accepted and will be tried again",
     EventType.CALLBACK_GIVEN_UP: "a callback was not accepted in time and is given up",
     EventType.CALLBACK_FORGED: "a callback in the outbox is not the gateway's; it is given up and never sent",

@@ -21,20 +21,27 @@ def count_failure(
     Returns:
         How often the user failed in a row by now. Whoever sees the most allowed has the user blocked.
     """
-    most = application.policy.failures_most
-    failures = users.count_failure(connection, application.id, transaction.user_id)
-    if failures == most - 1:
+    failures = count_user_failure(connection, application, transaction.user_id, origin, now)
+    if transactions.count_failure(connection, transaction.id) >= application.policy.failures_most:
+        action, reason = TransactionAction.EXHAUST, CancelReason.TOO_MANY_FAILURES
+        settling.cancel(connection, application, transaction.id, action, reason, origin, now)
+    return failures
+
+
+def count_user_failure(
+    connection: Connection, application: Application, user_id: str, origin: Origin, now: datetime
+) -> int:
+    """Do the same for a failure that belongs to no transaction."""
+    failures = users.count_failure(connection, application.id, user_id)
+    if failures == application.policy.failures_most - 1:
         event = make_event(
             EventType.USER_BLOCK_NEAR,
             "warning",
             now,
             origin,
             application_id=application.id,
-            user_id=transaction.user_id,
+            user_id=user_id,
             detail={"failures": failures},
         )
         record(connection, [event])
-    if transactions.count_failure(connection, transaction.id) >= most:
-        action, reason = TransactionAction.EXHAUST, CancelReason.TOO_MANY_FAILURES
-        settling.cancel(connection, application, transaction.id, action, reason, origin, now)
     return failures

@@ -29,16 +29,18 @@ def verify(
     now: datetime,
     *,
     needs_signature: bool,
+    is_timely: bool = True,
 ) -> Verdict:
     """Verify what a phone showed for a message. Talks to the device.
 
-    Both values are always computed, so that the time an answer takes does not tell which one was wrong.
+    Both values are always computed, so that the time an answer takes does not tell which one was wrong. A time inside
+    the content that does not fit (``is_timely``) is judged like a step out of the window.
     """
     window = timestep.window(now, keyset.step_seconds, policy.steps_back, policy.steps_ahead)
     matches = code_matches(ctx, keyset, message, shown.code)
     signed = signature_matches(ctx, keyset.kpublic, message, shown.signature) if needs_signature else None
     return rules.judge(
-        step_in_window=shown.step in window,
+        step_in_window=is_timely and shown.step in window,
         code_matches=matches,
         signature_matches=signed,
         registered=keyset.kpublic is not None,

@@ -12,6 +12,7 @@ from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.rules.user import User
 from gateway.store.events import Event
+from gateway.store.authentications import Authentication
 from gateway.store.keysets import Device
 from gateway.store.transactions import Attempt
 from gateway.wire import base64s
@@ -130,6 +131,25 @@ def pending_view(transaction: Transaction) -> dict[str, Any]:
 
 
 def event_view(number: int, event: Event) -> dict[str, Any]:
+def authentication_view(made: Authentication) -> dict[str, Any]:
+    """Return an authentication by content that a phone made."""
+    return {
+        "id": made.id,
+        "user": made.user_id,
+        "rule": made.rule,
+        "channel": made.channel,
+        "keyset": made.keyset_id,
+        "media_type": made.media_type,
+        "content_sha256": base64s.encode(made.content_sha256),
+        "step": made.step,
+        "code": made.code.decode() if made.channel == OFFLINE else base64s.encode(made.code),
+        "signature": None if made.signature is None else base64s.encode(made.signature),
+        "verified": list(made.verified),
+        "device": made.device,
+        "at": _time(made.created_at),
+    }
+
+
     """Return one line of the log."""
     return {
         "number": number,

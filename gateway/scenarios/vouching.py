@@ -20,6 +20,7 @@ from gateway.wire.errors import WireError
 from gateway.wire.message import Message
 
 _ANSWERED = (TransactionStatus.CONFIRMED, TransactionStatus.DECLINED)
+_AUTHENTICATED = "authentication.confirmed"
 _PROOFS = ("operation", "keyset", "step", "code", "verified")
 
 
@@ -60,8 +61,8 @@ def _tells_of_an_answer(body: dict[str, Any]) -> bool:
     data = body["data"]
     transaction = data.get("transaction") or {}
     types = {f"transaction.{status}" for status in _ANSWERED}
-    told = body["type"] in types or transaction.get("status") in _ANSWERED
-    return told or data.get("receipt") is not None or data.get("confirmation") is not None
+    told = body["type"] in (*types, _AUTHENTICATED) or transaction.get("status") in _ANSWERED
+    return told or any(data.get(name) is not None for name in ("receipt", "confirmation", "authentication"))
 
 
 def _require_receipt(ctx: Context, delivery: Delivery, body: dict[str, Any]) -> None:
@@ -80,6 +81,8 @@ def _require_receipt(ctx: Context, delivery: Delivery, body: dict[str, Any]) -> 
 
 def _told(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
     """Return what the callback tells, under the names of the receipt's claims."""
+    if body["type"] == _AUTHENTICATED:
+        return _told_of_authentication(delivery, body)
     transaction, confirmation = body["data"]["transaction"], body["data"]["confirmation"]
     about = {name: transaction[name] for name in ("user", "content_sha256", "title", "media_type")}
     shown = {name: confirmation[name] for name in (*_PROOFS, "signature")}
@@ -93,6 +96,22 @@ def _told(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
         "jti": confirmation["id"],
     }
     return {**ids, **about, **shown}
+
+
+def _told_of_authentication(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of content that a phone made by itself: there is neither transaction nor title."""
+    made = body["data"]["authentication"]
+    if delivery.transaction_id is not None or set(body["data"]) != {"authentication", "receipt"}:
+        raise Forged("an authentication is told together with something else")
+    names = ("user", "content_sha256", "media_type", "keyset", "step", "code", "verified", "signature")
+    return {
+        "application": delivery.application_id,
+        "jti": made["id"],
+        "operation": "authenticate",
+        "title": None,
+        "transaction": None,
+        **{name: made[name] for name in names},
+    }
 
 
 def _operation(kind: str, status: str) -> str | None:

@@ -152,6 +152,18 @@ attempts = sa.Table(
 )  # fmt: skip
 
 events = sa.Table(
+# Of content that a phone made by itself; each message of a keyset serves once.
+authentications = sa.Table(
+    "authentications", metadata,
+    _id(), _application(), _text("user_id", 64), sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False),
+    _text("rule", 32), _text("channel", 16), _text("media_type", 255), _bytes("content_sha256"),
+    sa.Column("message_sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"), _bytes("signature", nullable=True),
+    _json("verified"), _json("device"), sa.Column("receipt", sa.Text, nullable=False), _moment("created_at"),
+    _of_user(), sa.Index(None, "application_id", "user_id", "id"),
+    sa.UniqueConstraint("keyset_id", "message_sha256"),
+)  # fmt: skip
+
     "events", metadata,
     # SQLite numbers rows by itself only in an INTEGER key.
     sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
 from gateway.store.rows import row_of
-from gateway.store.tables import attempts, contents, transactions
+from gateway.store.tables import attempts, authentications, contents, transactions
 
 PART_BYTES = 256 * 1024
 _COLUMNS = tuple(column.name for column in transactions.c)
@@ -240,9 +240,11 @@ def count_not_accepted(connection: Connection, transaction_id: str) -> int:
 
 
 def was_used(connection: Connection, keyset_id: str) -> bool:
-    """Say whether any answer to a transaction was ever given with the keyset."""
-    found = connection.execute(sa.select(attempts.c.id).where(attempts.c.keyset_id == keyset_id).limit(1))
-    return found.first() is not None
+    """Say whether any answer to a transaction, or authentication, was ever given with the keyset."""
+    return any(
+        connection.execute(sa.select(table.c.id).where(table.c.keyset_id == keyset_id).limit(1)).first()
+        for table in (attempts, authentications)
+    )
 
 
 def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.scenarios.authentication import Caller
+from gateway.scenarios.authentications import create_authentication
 from gateway.scenarios.confirmation import answer_transaction
 from gateway.scenarios.context import Context
 from gateway.scenarios.phone_reading import get_transaction, list_pending, read_content, update_device
@@ -50,6 +51,9 @@ ACTIONS: dict[str, Action] = {
                takes="Decision", gives="Decided", problems=_ANSWERING),
         Action(name="transactions.decline", about="Decline what was shown.", scenario=answer_transaction,
                takes="Decision", gives="Decided", problems=_ANSWERING),
+        Action(name="authentications.create", about="Authenticate the user by content that the phone made by a rule.",
+               scenario=create_authentication, takes="Authentication", gives="Authenticated",
+               problems=("not_allowed_by_policy", "proof_refused")),
         Action(name="devices.update", about="Say where the phone can be woken, or that it shall not be.",
                scenario=update_device, takes="DeviceUpdate", gives="DeviceUpdated",
                problems=("keyset_not_open",)),

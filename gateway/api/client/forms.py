@@ -16,7 +16,7 @@ from gateway.wire.bodies import (
 )
 from gateway.wire.code import CODE_BYTES
 from gateway.wire.request import DEVICE_NAME, MOST_DEVICE_TEXT, UNLOCKED_BY
-from gateway.wire.text import ID_BYTES, TITLE_BYTES
+from gateway.wire.text import ID_BYTES, MEDIA_TYPE_BYTES, TITLE_BYTES
 from gateway.wire.wrapping import OAEP_HASHES
 
 _TEXT = r"^[^\u0000]+$"
@@ -132,6 +132,15 @@ SCHEMAS: dict[str, Json] = {
         about="A part of the content.",
     ),
     "Decision": _object({"transaction": _ID, **_PROOFS}, _SIGNED, about="The user's answer, proved."),
+    "Authentication": _object(
+        {
+            "media_type": _text(MEDIA_TYPE_BYTES),
+            "content": _base64("made by a rule of the application, at least one byte"),
+            **_PROOFS,
+        },
+        _SIGNED,
+        about="Content that the phone made by a rule, proved.",
+    ),
     "DeviceUpdate": _object(
         {"push": {"anyOf": [ref("Push"), {"type": "null"}]}}, about="Where to wake the phone from now on."
     ),
@@ -165,6 +174,9 @@ SCHEMAS: dict[str, Json] = {
             "reason": {"type": ["string", "null"]},
         },
         about="The outcome, which stands.",
+    ),
+    "Authenticated": _object(
+        {"authentication": _ID, "status": {"const": "confirmed"}}, about="The user is authenticated, once."
     ),
     "DeviceUpdated": _object({"device": _ID}),
 }

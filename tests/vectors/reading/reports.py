@@ -55,7 +55,7 @@ def receipt(case: Case) -> Case:
 def _check_claims(claims: Case, message: Case) -> None:
     """What is claimed beside the message must be what the message says."""
     for name in ("application", "user", "transaction", "step"):
-        need(claims[name] == message[name], "claims")
+        need(claims.get(name) == message.get(name), "claims")
     need(claims["operation"] == OPERATIONS[message["operation"]], "claims")
     need(base64(claims["content_sha256"]).hex() == message["content_sha256"], "claims")
     need(("signature" in claims) == ("kpublic" in claims) == ("signature" in claims["verified"]), "claims")

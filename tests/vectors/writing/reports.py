@@ -1,9 +1,10 @@
 """Vectors of what the application gets: sealed callbacks and receipts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gateway.wire import callback, receipt, spki
-from gateway.wire.message import Message
+from gateway.wire.message import Message, Operation
 from gateway.wire.receipt import ReceiptClaims
 from tests.vectors.writing import material
 from tests.vectors.writing.case import Case, refused, valid
@@ -99,3 +100,8 @@ def receipt_cases() -> Iterator[Case]:
         verified=("step", "code"),
     )
     yield _receipt("a short code", message, short)
+    alone = material.message(operation=Operation.AUTHENTICATE, transaction=None, title=None)
+    code = material.mac(material.KHMAC, alone.encode())
+    standing = replace(full, id="aut_0192f0c1", message=alone, code=code)
+    standing = replace(standing, signature=material.sign(material.KPRIVATE, alone.digest()))
+    yield _receipt("content that stands alone", alone, standing)

@@ -350,6 +350,44 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
     op.create_index(op.f("ix_attempts_keyset_id"), "attempts", ["keyset_id"], unique=False)
+    op.create_table(
+        "authentications",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("application_id", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("keyset_id", sa.String(length=64), nullable=False),
+        sa.Column("rule", sa.String(length=32), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("media_type", sa.String(length=255), nullable=False),
+        sa.Column("content_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("message_sha256", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=True),
+        sa.Column("verified", sa.JSON(), nullable=False),
+        sa.Column("device", sa.JSON(), nullable=False),
+        sa.Column("receipt", sa.Text(), nullable=False),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id", "user_id"],
+            ["users.application_id", "users.user_id"],
+            name=op.f("fk_authentications_application_id_user_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.id"], name=op.f("fk_authentications_application_id")
+        ),
+        sa.ForeignKeyConstraint(["keyset_id"], ["keysets.id"], name=op.f("fk_authentications_keyset_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_authentications")),
+        sa.UniqueConstraint(
+            "keyset_id", "message_sha256", name=op.f("uq_authentications_keyset_id_message_sha256")
+        ),
+    )
+    op.create_index(
+        op.f("ix_authentications_application_id_user_id_id"),
+        "authentications",
+        ["application_id", "user_id", "id"],
+        unique=False,
+    )
     op.create_index(op.f("ix_attempts_transaction_id"), "attempts", ["transaction_id"], unique=False)
 
     _protect_events()
