@@ -26,7 +26,7 @@ from tests.counterparts.bank import Bank
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 40
 RESIDENCY = os.environ.get("TEST_RESIDENCY")  # of applications whose policy is silent about it
-EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "keyset:activation-code")
+EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "device:delete", "keyset:activation-code")
 
 
 def free_port() -> int:

@@ -25,6 +25,7 @@ class EventType(StrEnum):
     KEYSET_REGISTERED = "keyset.registered"
     KEYSET_ENDED = "keyset.ended"
     KEYSET_ALARM = "keyset.alarm"
+    DEVICE_REMOVED = "device.removed"
     BINDING_BROKEN = "keyset.binding_broken"
     KEY_DESTROYED = "key.destroyed"
     HOUSE_KEY_ROTATED = "house_key.rotated"
@@ -34,10 +35,10 @@ class EventType(StrEnum):
     TRANSACTION_SETTLED = "transaction.settled"
     TRANSACTION_LATE = "transaction.late_answer"
     PROOF_REFUSED = "transaction.proof_refused"
-    SIGNATURE_VERIFIED = "signature.verified"
     AUTHENTICATION_CONFIRMED = "authentication.confirmed"
     AUTHENTICATION_REFUSED = "authentication.refused"
     AUTHENTICATION_REPEATED = "authentication.repeated"
+    SIGNATURE_VERIFIED = "signature.verified"
     CALLBACK_DELIVERED = "callback.delivered"
     CALLBACK_FAILED = "callback.failed"
     CALLBACK_GIVEN_UP = "callback.given_up"
@@ -65,6 +66,7 @@ CATALOGUE: dict[EventType, str] = {
     EventType.KEYSET_REGISTERED: "a phone registered Kpublic; the keyset is active",
     EventType.KEYSET_ENDED: "a keyset was replaced, removed, voided or has lapsed",
     EventType.KEYSET_ALARM: "a registered keyset was registered again with another key, or its package differs",
+    EventType.DEVICE_REMOVED: "a device was removed by its application, or gave way to another; its keys ended",
     EventType.BINDING_BROKEN: "a row of keys is not the one the HSM vouched for",
     EventType.KEY_DESTROYED: "a key nobody needs any more was destroyed on the token",
     EventType.HOUSE_KEY_ROTATED: "a new version of a key of the gateway was made, or its rows were bound to it anew",
@@ -74,11 +76,11 @@ CATALOGUE: dict[EventType, str] = {
     EventType.TRANSACTION_SETTLED: "a transaction was confirmed, declined or cancelled",
     EventType.TRANSACTION_LATE: "an answer came for a transaction that was settled already",
     EventType.PROOF_REFUSED: "code, signature or step of an answer were not right",
-    EventType.SIGNATURE_VERIFIED: "an application had a past signature verified",
-    EventType.CALLBACK_DELIVERED: "a callback was accepted by the application",
     EventType.AUTHENTICATION_CONFIRMED: "a user was authenticated by content that its phone made under a rule",
     EventType.AUTHENTICATION_REFUSED: "code, signature, step or time of such content were not right",
     EventType.AUTHENTICATION_REPEATED: "right proofs of such content came again; they had served already",
+    EventType.SIGNATURE_VERIFIED: "an application had a past signature verified",
+    EventType.CALLBACK_DELIVERED: "a callback was accepted by the application",
     EventType.CALLBACK_FAILED: "a callback was not accepted and will be tried again",
     EventType.CALLBACK_GIVEN_UP: "a callback was not accepted in time and is given up",
     EventType.CALLBACK_FORGED: "a callback in the outbox is not the gateway's; it is given up and never sent",

@@ -42,6 +42,8 @@ class Plan:
     application_id: str
     user_id: str
     keyset_id: str
+    device_id: str
+    is_new_device: bool = False
     delivery: Delivery
     khmac: str
     kauth: str

@@ -14,7 +14,7 @@ from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
 from gateway.scenarios.transactions import pending_topic
-from gateway.store import keysets, transactions, users
+from gateway.store import devices, transactions, users
 from gateway.store.database import Connection
 from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
@@ -107,7 +107,7 @@ def _read_part(connection: Connection, caller: Caller, body: Content) -> bytes:
 async def update_device(ctx: Context, caller: Caller) -> dict[str, Any]:
     """Replace where the device can be woken up; return ``device``."""
     body = DeviceUpdate.read(caller.envelope.body)
-    if caller.keyset.device_id is None:
+    if caller.keyset.device_id is None or caller.keyset.registered_at is None:
         raise Refusal("keyset_not_open", "no device is registered")
     await ctx.unit(_update_device, caller, caller.keyset.device_id, body)
     return {"device": caller.keyset.device_id}
@@ -116,6 +116,6 @@ async def update_device(ctx: Context, caller: Caller) -> dict[str, Any]:
 def _update_device(connection: Connection, caller: Caller, device_id: str, body: DeviceUpdate) -> None:
     admit(connection, caller)
     push = body.push
-    keysets.change_push(
+    devices.change_push(
         connection, device_id, push.provider if push else None, push.identifier if push else None
     )

@@ -5,9 +5,9 @@ import hmac
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
+from gateway.rules.device import Device
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
 from gateway.scenarios import bindings, keynames, proofs
@@ -18,9 +18,8 @@ from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
 from gateway.scenarios.user_lifecycle import block_after_failures
-from gateway.store import keysets, loose_keys, transactions, users
+from gateway.store import devices, keysets, loose_keys, transactions, users
 from gateway.store.database import Connection
-from gateway.store.keysets import Device
 from gateway.wire import base64s
 from gateway.wire.bodies import Register
 from gateway.wire.message import KEY_MEDIA_TYPE, Message, Operation
@@ -56,10 +55,9 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
     old = await ctx.reading(_gather_renewed, caller, body)
     kpublic = keynames.new_public(caller.keyset, body.point)
     stored = keynames.on_token([kpublic])
-    device_id = (old.device_id if old else None) or new_id("dev", caller.now)
     await ctx.unit(loose_keys.plan_keys, stored, caller.keyset.id, caller.now)
     try:
-        proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, device_id, old)
+        proved = await ctx.on_device(_prove, ctx, caller, body, kpublic, old)
         failures = await ctx.unit(_settle, caller, body, proved, kpublic, old)
     except BaseException:
         await ctx.unit(loose_keys.doom_unowned, stored, caller.keyset.id, ctx.clock.now())
@@ -106,9 +104,7 @@ def _message(caller: Caller, body: Register) -> Message:
     )
 
 
-def _prove(
-    ctx: Context, caller: Caller, body: Register, kpublic: str, device_id: str, old: Keyset | None
-) -> _Proved:
+def _prove(ctx: Context, caller: Caller, body: Register, kpublic: str, old: Keyset | None) -> _Proved:
     """Verify the code, import the key, and verify the signature with the key as the HSM holds it."""
     message = _message(caller, body)
     policy = caller.application.policy
@@ -124,7 +120,6 @@ def _prove(
         kpublic=kpublic,
         spki=body.kpublic,
         fingerprint=body.fingerprint,
-        device_id=device_id,
         registered_at=caller.now,
         lapses_at=None,
     )
@@ -155,7 +150,7 @@ def _settle(
         raise Refusal("concurrent_change", "the user changed meanwhile")
     if not loose_keys.adopt_keys(connection, keynames.on_token([kpublic])):
         raise Refusal("concurrent_change", "the sweep was faster than the registration")
-    device = _keep_device(connection, caller, body, proved.keyset, old)
+    device = _keep_device(connection, body, proved.keyset)
     if not keysets.change_keyset(connection, caller.keyset, proved.keyset):
         raise Refusal("already_registered", "another registration was faster")
     users.clear_failures(connection, caller.application.id, caller.user.user_id)
@@ -167,26 +162,15 @@ def _settle(
     return 0
 
 
-def _keep_device(
-    connection: Connection, caller: Caller, body: Register, keyset: Keyset, old: Keyset | None
-) -> Device:
-    """Return the device: a new one, or that of the keys before with the push address that was sent now, if any."""
+def _keep_device(connection: Connection, body: Register, keyset: Keyset) -> Device:
+    """Return the keyset's device, with the push address that was sent now; renewed keys leave the one before."""
     assert keyset.device_id is not None
-    if old is not None and old.device_id == keyset.device_id:
-        if body.push is not None:
-            keysets.change_push(connection, old.device_id, body.push.provider, body.push.identifier)
-        return keysets.devices_of(connection, keyset.application_id, keyset.user_id)[keyset.device_id]
-    device = Device(
-        id=keyset.device_id,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        push_provider=body.push.provider if body.push else None,
-        push_id=body.push.identifier if body.push else None,
-        created_at=caller.now,
-        removed_at=None,
-    )
-    keysets.insert_device(connection, device)
-    return device
+    devices.note_registered(connection, keyset.device_id, keyset.registered_at)
+    if body.push is not None:
+        devices.change_push(connection, keyset.device_id, body.push.provider, body.push.identifier)
+    elif keyset.renews is None:  # perhaps another phone, at the place of the one before
+        devices.change_push(connection, keyset.device_id, None, None)
+    return devices.devices_of(connection, keyset.application_id, keyset.user_id)[keyset.device_id]
 
 
 def _write_end(connection: Connection, caller: Caller, old: Keyset, ended: Keyset) -> None:

@@ -18,10 +18,11 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Delivery, Keyset, KeysetAction, KeysetStatus
 from gateway.rules.user import User
 from gateway.scenarios import bindings, keynames, proofs
+from gateway.scenarios.adoption import new_keyset
 from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import Plan, Sealing, make_package
-from gateway.scenarios.personalization import new_keyset, new_plan
+from gateway.scenarios.personalization import new_plan
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import keysets, loose_keys, users
@@ -54,8 +55,9 @@ async def renew_keys(ctx: Context, caller: Caller) -> dict[str, Any]:
     if not verdict.accepted:
         await _refuse(ctx, caller, verdict)
     modulus, exponent = rsakey.rsa_from_spki(body.wrap_key, least_bits=rsakey.LEAST_BITS_TO_RENEW)
-    plan = new_plan(ctx, caller.application, caller.user.user_id, Delivery.SEALED)
-    plan = replace(plan, sealing=Sealing(modulus, exponent, body.oaep), renews=caller.keyset.id)
+    keyset = caller.keyset
+    plan = new_plan(ctx, caller.application, keyset.user_id, Delivery.SEALED, keyset.device_id)
+    plan = replace(plan, sealing=Sealing(modulus, exponent, body.oaep), renews=keyset.id)
     await ctx.unit(_plan_keys, caller, plan)
     try:
         package = await ctx.on_device(make_package, ctx, plan)

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from gateway.rules.confirmation import OFFLINE
-from gateway.rules.keyset import Keyset
+from gateway.rules.device import Device
+from gateway.rules.keyset import Keyset, KeysetStatus
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.rules.user import User
-from gateway.store.events import Event
 from gateway.store.authentications import Authentication
-from gateway.store.keysets import Device
+from gateway.store.events import Event
 from gateway.store.transactions import Attempt
 from gateway.wire import base64s
 from gateway.wire.timestep import format_time
@@ -48,11 +48,28 @@ def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
         "lapses_at": _time(keyset.lapses_at),
         "registered_at": _time(keyset.registered_at),
         "ended_at": _time(keyset.ended_at),
-        "device": None if device is None else _device_view(device, keyset),
+        "device": None if device is None else _phone_view(device, keyset),
     }
 
 
-def _device_view(device: Device, keyset: Keyset) -> dict[str, Any]:
+def device_view(device: Device, keysets: Sequence[Keyset]) -> dict[str, Any]:
+    """Return a device, with the keys that it answers with now; ``keysets`` are those of its user."""
+    active = [each for each in keysets if (each.device_id, each.status) == (device.id, KeysetStatus.ACTIVE)]
+    fingerprint = active[-1].fingerprint if active else None
+    return {
+        "id": device.id,
+        "user": device.user_id,
+        "status": device.status,
+        "push": device.push_provider,
+        "keyset": active[-1].id if active else None,
+        "fingerprint": None if fingerprint is None else base64s.encode(fingerprint),
+        "created_at": _time(device.created_at),
+        "registered_at": _time(device.registered_at),
+        "removed_at": _time(device.removed_at),
+    }
+
+
+def _phone_view(device: Device, keyset: Keyset) -> dict[str, Any]:
     return {
         "id": device.id,
         "fingerprint": base64s.encode(keyset.fingerprint),
@@ -114,23 +131,6 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def pending_view(transaction: Transaction) -> dict[str, Any]:
-    """Return what a phone is told of a transaction (wire reference, `transactions.get`)."""
-    return {
-        "transaction": transaction.id,
-        "kind": transaction.kind,
-        "title": transaction.title,
-        "media_type": transaction.media_type,
-        "size": transaction.size,
-        "content_sha256": base64s.encode(transaction.content_sha256),
-        "created": _time(transaction.created_at),
-        "expires": _time(transaction.expires_at),
-        "digits": transaction.digits,
-        "offline": transaction.offline,
-    }
-
-
-def event_view(number: int, event: Event) -> dict[str, Any]:
 def authentication_view(made: Authentication) -> dict[str, Any]:
     """Return an authentication by content that a phone made."""
     return {
@@ -150,6 +150,23 @@ def authentication_view(made: Authentication) -> dict[str, Any]:
     }
 
 
+def pending_view(transaction: Transaction) -> dict[str, Any]:
+    """Return what a phone is told of a transaction (wire reference, `transactions.get`)."""
+    return {
+        "transaction": transaction.id,
+        "kind": transaction.kind,
+        "title": transaction.title,
+        "media_type": transaction.media_type,
+        "size": transaction.size,
+        "content_sha256": base64s.encode(transaction.content_sha256),
+        "created": _time(transaction.created_at),
+        "expires": _time(transaction.expires_at),
+        "digits": transaction.digits,
+        "offline": transaction.offline,
+    }
+
+
+def event_view(number: int, event: Event) -> dict[str, Any]:
     """Return one line of the log."""
     return {
         "number": number,

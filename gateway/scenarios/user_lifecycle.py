@@ -22,7 +22,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
 from gateway.scenarios.representation import keyset_view, user_view
-from gateway.store import applications, keysets, loose_keys, pushes, transactions, users
+from gateway.store import applications, devices, keysets, loose_keys, transactions, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from hsm.errors import DeviceError
@@ -100,9 +100,9 @@ def _load(connection: Connection, application: Application, user_id: str) -> Use
 
 
 def _view(connection: Connection, application: Application, user: User) -> dict[str, Any]:
-    devices = keysets.devices_of(connection, application.id, user.user_id)
+    theirs = devices.devices_of(connection, application.id, user.user_id)
     found = keysets.keysets_of(connection, application.id, user.user_id)
-    return user_view(user, [keyset_view(k, devices.get(k.device_id or "")) for k in found])
+    return user_view(user, [keyset_view(k, theirs.get(k.device_id or "")) for k in found])
 
 
 async def change_user(
@@ -198,7 +198,8 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     record(connection, lines)
     if change.action is UserAction.DELETE:
         _cancel_pending(connection, application, change, origin)
-        pushes.drop_addresses_of(connection, application.id, change.seen.user_id)
+        theirs = devices.devices_of(connection, application.id, change.seen.user_id)
+        devices.remove_devices(connection, theirs, change.now)
     if change.status is not change.seen.status:
         data = {"user": change.seen.user_id, "status": change.status, "reason": reason}
         name = {UserStatus.ACTIVE: "unblocked"}.get(change.status, str(change.status))

@@ -1,7 +1,7 @@
-"""What is remembered of keysets and devices: handles, states, and what the HSM vouched for."""
+"""What is remembered of keysets: handles, states, and what the HSM vouched for."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.user import User
-from gateway.store.tables import devices, keysets, users
+from gateway.store.tables import keysets, users
 from gateway.store.users import user_of
 
 _COLUMNS = tuple(column.name for column in keysets.c)
@@ -25,19 +25,6 @@ _WITH_USERS = (
 )
 _STATUSES = {str(word): word for word in KeysetStatus}
 _DELIVERIES = {str(word): word for word in Delivery}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """One phone of a user; push data is where it can be woken up."""
-
-    id: str
-    application_id: str
-    user_id: str
-    push_provider: str | None
-    push_id: str | None
-    created_at: datetime
-    removed_at: datetime | None
 
 
 def insert_keyset(connection: Connection, keyset: Keyset) -> None:
@@ -124,26 +111,6 @@ def can_confirm(
         .limit(1)
     )
     return found.first() is not None
-
-
-def insert_device(connection: Connection, device: Device) -> None:
-    """Add a device."""
-    connection.execute(sa.insert(devices).values(**asdict(device)))
-
-
-def devices_of(connection: Connection, application_id: str, user_id: str) -> dict[str, Device]:
-    """Return the user's devices by id."""
-    rows = connection.execute(
-        sa.select(devices).where(devices.c.application_id == application_id, devices.c.user_id == user_id)
-    )
-    return {row.id: Device(**dict(row._mapping)) for row in rows}
-
-
-def change_push(connection: Connection, device_id: str, provider: str | None, identifier: str | None) -> None:
-    """Replace where the device can be woken up."""
-    connection.execute(
-        sa.update(devices).where(devices.c.id == device_id).values(push_provider=provider, push_id=identifier)
-    )
 
 
 def _keyset(row: Row[Any] | tuple[Any, ...]) -> Keyset:

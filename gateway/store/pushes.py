@@ -161,15 +161,6 @@ def drop_push_address(connection: Connection, push: Push) -> bool:
     return connection.execute(gone).rowcount == 1
 
 
-def drop_addresses_of(connection: Connection, application_id: str, user_id: str) -> None:
-    """Forget where any device of the user can be woken."""
-    connection.execute(
-        sa.update(devices)
-        .where(devices.c.application_id == application_id, devices.c.user_id == user_id)
-        .values(push_provider=None, push_id=None)
-    )
-
-
 def forget_expired(connection: Connection, now: datetime) -> None:
     """Drop pushes whose last transaction has ended: those that no worker serves, or of an address taken back."""
     connection.execute(sa.delete(pushes).where(pushes.c.expires_at <= now))

@@ -97,7 +97,8 @@ users = sa.Table(
 devices = sa.Table(
     "devices", metadata,
     _id(), _application(), _text("user_id", 64), _text("push_provider", 32, nullable=True),
-    _text("push_id", 4096, nullable=True), _moment("created_at"), _moment("removed_at", nullable=True), _of_user(),
+    _text("push_id", 4096, nullable=True), _moment("created_at"), _moment("registered_at", nullable=True),
+    _moment("removed_at", nullable=True), _of_user(),
     sa.Index(None, "application_id", "user_id"),
 )  # fmt: skip
 
@@ -151,7 +152,6 @@ attempts = sa.Table(
     sa.Column("receipt", sa.Text, nullable=True), _moment("created_at"),
 )  # fmt: skip
 
-events = sa.Table(
 # Of content that a phone made by itself; each message of a keyset serves once.
 authentications = sa.Table(
     "authentications", metadata,
@@ -164,6 +164,7 @@ authentications = sa.Table(
     sa.UniqueConstraint("keyset_id", "message_sha256"),
 )  # fmt: skip
 
+events = sa.Table(
     "events", metadata,
     # SQLite numbers rows by itself only in an INTEGER key.
     sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),

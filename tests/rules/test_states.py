@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.refusals import Refusal
-from gateway.rules import keyset, transaction, user
+from gateway.rules import device, keyset, transaction, user
+from gateway.rules.device import DeviceAction, DeviceStatus
 from gateway.rules.keyset import KeysetAction, KeysetStatus
 from gateway.rules.transaction import TransactionAction, TransactionStatus
 from gateway.rules.user import User, UserAction, UserStatus
@@ -35,6 +36,12 @@ active      blocked    active    deleted
 blocked     blocked    active    deleted
 deleted     refused    refused   deleted
 """
+DEVICE = """
+            register   remove
+expected    active     removed
+active      active     removed
+removed     refused    removed
+"""
 
 
 def _cases(table: str) -> list[tuple[str, str, str]]:
@@ -53,8 +60,9 @@ def _cases(table: str) -> list[tuple[str, str, str]]:
         (TRANSACTION, TransactionStatus, TransactionAction),
         (KEYSET, KeysetStatus, KeysetAction),
         (USER, UserStatus, UserAction),
+        (DEVICE, DeviceStatus, DeviceAction),
     ],
-    ids=["transaction", "keyset", "user"],
+    ids=["transaction", "keyset", "user", "device"],
 )
 def test_the_tables_name_every_state_and_every_action(table: str, states: type, actions: type):
     assert {(state, action) for state, action, _ in _cases(table)} == {
@@ -78,6 +86,11 @@ def test_a_keyset_goes_where_the_table_says(state: str, action: str, outcome: st
 @pytest.mark.parametrize(("state", "action", "outcome"), _cases(USER))
 def test_a_user_goes_where_the_table_says(state: str, action: str, outcome: str):
     _expect(lambda: user.next_status(UserStatus(state), UserAction(action)), outcome, "user_deleted")
+
+
+@pytest.mark.parametrize(("state", "action", "outcome"), _cases(DEVICE))
+def test_a_device_goes_where_the_table_says(state: str, action: str, outcome: str):
+    _expect(lambda: device.next_status(DeviceStatus(state), DeviceAction(action)), outcome, "not_found")
 
 
 def _expect(go: object, outcome: str, code: str) -> None:

@@ -121,11 +121,11 @@ class Bench:
         delivery: Delivery = Delivery.QR,
         secret: str | None = None,
         key: str | None = None,
+        device: str | None = None,
     ) -> Issued:
         """Issue a keyset."""
-        return await issue_keyset(
-            self.ctx, self.asker, user, delivery, Given(secret=secret), Once(key, bytes(32)), ORIGIN
-        )
+        given = Given(secret=secret, device_id=device)
+        return await issue_keyset(self.ctx, self.asker, user, delivery, given, Once(key, bytes(32)), ORIGIN)
 
     async def change(self, user: str, action: UserAction) -> dict[str, Any]:
         """Block, unblock or delete."""

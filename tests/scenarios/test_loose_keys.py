@@ -17,6 +17,7 @@ from gateway.refusals import Refusal
 from gateway.rules.keyset import KeysetStatus
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping, personalization
+from gateway.scenarios.adoption import adopt
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR
 from gateway.store import loose_keys
 from hsm import wrapping
@@ -48,7 +49,7 @@ with database.reading() as connection:
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(personalization, {"planned": "make_package", "made": "_adopt"}[step], die)
+setattr(personalization, {"planned": "make_package", "made": "adopt"}[step], die)
 with assembly.make_context(Settings(), database, device, SetClock()) as ctx:
     run(personalization.issue_keyset(
         ctx, asker, "anna", Delivery.QR, personalization.Given(), Once("the key", bytes(32)), ORIGIN))
@@ -168,7 +169,6 @@ def test_an_adoption_that_comes_after_the_sweep_is_refused_and_leaves_nothing(
 ):
     run(bench.create_user("anna"))
     before = _names(bench)
-    adopt = personalization._adopt
 
     async def swept_before(ctx: Any, *rest: Any) -> Any:
         bench.clock.move(minutes=11)
@@ -179,7 +179,7 @@ def test_an_adoption_that_comes_after_the_sweep_is_refused_and_leaves_nothing(
             await housekeeping.sweep_keys(ctx)
         return await adopt(ctx, *rest)
 
-    monkeypatch.setattr(personalization, "_adopt", swept_before)
+    monkeypatch.setattr(personalization, "adopt", swept_before)
     with pytest.raises(Refusal, match="concurrent_change"):
         run(bench.issue("anna", key="the key"))
     monkeypatch.undo()

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from gateway.rules.device import Device
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.push import PushProvider
-from gateway.store import keysets, pushes
+from gateway.store import devices, keysets, pushes
 from gateway.store.database import Database
-from gateway.store.keysets import Device
 from gateway.store.pushes import Push
 from gateway.store.tables import pushes as table
 from tests.store.racing import in_threads
@@ -76,7 +76,7 @@ def phones(database: Database) -> Database:
         insert_anna(connection)
         insert_transaction(connection, "txn_1")
         for name, provider, status in made:
-            keysets.insert_device(connection, _device(name, provider))
+            devices.insert_device(connection, _device(name, provider))
             keysets.insert_keyset(connection, _keyset(name, status))
     return database
 
@@ -171,11 +171,11 @@ def test_an_address_is_dropped_only_while_it_is_the_one_that_proved_dead(phones:
     _want(phones)
     claimed = _claim(phones)
     with phones.unit() as connection:
-        keysets.change_push(connection, "dev_iphone", "apns", "another")
+        devices.change_push(connection, "dev_iphone", "apns", "another")
         assert not pushes.drop_push_address(connection, claimed["dev_iphone"])
         assert pushes.drop_push_address(connection, claimed["dev_android"])
-        devices = keysets.devices_of(connection, APPLICATION, USER)
-    assert (devices["dev_iphone"].push_id, devices["dev_android"].push_id) == ("another", None)
+        found = devices.devices_of(connection, APPLICATION, USER)
+    assert (found["dev_iphone"].push_id, found["dev_android"].push_id) == ("another", None)
 
 
 def test_a_device_is_forgotten_when_the_last_of_what_it_was_to_be_woken_for_has_ended(phones: Database):

@@ -1,6 +1,6 @@
 """What do the requests of the application door look like: the schemas of bodies in the OpenAPI document."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -45,6 +45,9 @@ class IssueKeyset(Body):
         min_length=1,
         max_length=4,
         description="With `sealed`: the hashes the device accepts for RSA-OAEP, the best first.",
+    )
+    device: Id | None = Field(
+        None, description="The device whose keys are replaced; without it the keys are for another one."
     )
 
 
@@ -118,4 +121,4 @@ class VerifySignature(Body):
 class PutPolicy(Body):
     """The values that differ from the defaults."""
 
-    policy: dict[str, int | bool | str]
+    policy: dict[str, int | bool | str | list[Any] | dict[str, Any] | None]

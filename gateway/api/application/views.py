@@ -23,6 +23,26 @@ class DeviceView(View):
     push: str | None
 
 
+class FullDeviceView(View):
+    """A phone of a user, the keys it answers with, and its times."""
+
+    id: str
+    user: str
+    status: Literal["expected", "active", "removed"]
+    push: str | None
+    keyset: str | None = Field(description="The keyset in use; null while there is none.")
+    fingerprint: Base64 | None
+    created_at: Time
+    registered_at: Time | None
+    removed_at: Time | None
+
+
+class DeviceList(View):
+    """Every device a user ever had, oldest first."""
+
+    devices: list[FullDeviceView]
+
+
 class KeysetView(View):
     """The keys of a user on one phone, without the keys."""
 
@@ -203,7 +223,7 @@ class PolicyView(View):
     """The policy in force and its version."""
 
     version: int
-    policy: dict[str, int | bool | str]
+    policy: dict[str, int | bool | str | list[Any] | dict[str, Any] | None]
 
 
 class WebhookSecret(View):

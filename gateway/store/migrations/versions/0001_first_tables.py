@@ -201,6 +201,7 @@ def upgrade() -> None:
         sa.Column("push_provider", sa.String(length=32), nullable=True),
         sa.Column("push_id", sa.String(length=4096), nullable=True),
         sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("registered_at", Moment(), nullable=True),
         sa.Column("removed_at", Moment(), nullable=True),
         sa.ForeignKeyConstraint(
             ["application_id", "user_id"],
@@ -349,7 +350,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
-    op.create_index(op.f("ix_attempts_keyset_id"), "attempts", ["keyset_id"], unique=False)
     op.create_table(
         "authentications",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -388,6 +388,7 @@ def upgrade() -> None:
         ["application_id", "user_id", "id"],
         unique=False,
     )
+    op.create_index(op.f("ix_attempts_keyset_id"), "attempts", ["keyset_id"], unique=False)
     op.create_index(op.f("ix_attempts_transaction_id"), "attempts", ["transaction_id"], unique=False)
 
     _protect_events()

@@ -1,0 +1,216 @@
+"""How does a new keyset take its place: bound by the HSM, written with what gives way to it, in one unit.
+
+Begun again if the user or a keyset changed meanwhile, so that two who issue at once never overrun what is allowed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.refusals import Refusal
+from gateway.rules import device as device_rules
+from gateway.rules import keyset as keyset_rules
+from gateway.rules import user as user_rules
+from gateway.rules.device import Device, DeviceStatus
+from gateway.rules.event import EventType
+from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
+from gateway.rules.user import User
+from gateway.scenarios import bindings, keynames
+from gateway.scenarios.access import Asker
+from gateway.scenarios.context import Context
+from gateway.scenarios.idempotency import Once, finish
+from gateway.scenarios.packaging import Plan
+from gateway.scenarios.recording import Origin, make_event, record
+from gateway.store import devices, keysets, loose_keys, users
+from gateway.store.database import Connection
+from gateway.wire.package import Package
+
+_WEAK_LAPSE = timedelta(minutes=10)
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One request for new keys: who asks, what was planned, its idempotency key, and where it came from."""
+
+    asker: Asker
+    plan: Plan
+    once: Once
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What is written at the end: the new keyset, and those that give way to it (as seen, as ended)."""
+
+    fresh: Keyset
+    ended: Sequence[tuple[Keyset, Keyset]]
+
+
+async def adopt(ctx: Context, issue: Issue, package: Package) -> tuple[Keyset, Device]:
+    """Write the keyset with the HSM's MAC; begin again if the user changed meanwhile.
+
+    Raises:
+        Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``devices_full``, ``concurrent_change``.
+        BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
+    """
+    for _ in range(_TRIES):
+        user, present = await ctx.reading(gather, issue)
+        # Not the plan's whole second: an answer of that very second was given while the older keys were active.
+        bound = await ctx.on_device(_bind_all, ctx, issue, package, user, present, ctx.clock.now())
+        device = await ctx.unit(_write, issue, user, bound)
+        if device is not None:
+            return bound.fresh, device
+    raise Refusal("concurrent_change")
+
+
+def gather(connection: Connection, issue: Issue) -> tuple[User, list[Keyset]]:
+    """Return the user and its keysets; refuses unless it may have new keys, for the device that is named."""
+    plan = issue.plan
+    user = users.find_user(connection, plan.application_id, plan.user_id)
+    if user is None:
+        raise Refusal("not_found", "unknown user")
+    user_rules.require_open(user, issue.asker.application.policy.failures_most)
+    present = keysets.keysets_of(connection, plan.application_id, plan.user_id)
+    if not plan.is_new_device:
+        device = devices.devices_of(connection, plan.application_id, plan.user_id).get(plan.device_id)
+        if device is None or device.status is DeviceStatus.REMOVED:
+            raise Refusal("not_found", "unknown or removed device", detail="The user has no such device.")
+    _giving_way(issue, present, plan.now)
+    return user, present
+
+
+def _giving_way(issue: Issue, present: Sequence[Keyset], now: datetime) -> list[Keyset]:
+    return device_rules.giving_way(present, _named(issue.plan), _most(issue), now)
+
+
+def _named(plan: Plan) -> str | None:
+    return None if plan.is_new_device else plan.device_id
+
+
+def _most(issue: Issue) -> int:
+    return issue.asker.application.policy.devices_most
+
+
+def new_keyset(plan: Plan, package: Package) -> Keyset:
+    """Return the row of a planned keyset, without the MAC that binds it."""
+    return Keyset(
+        id=plan.keyset_id,
+        application_id=plan.application_id,
+        user_id=plan.user_id,
+        status=KeysetStatus.ISSUED,
+        delivery=plan.delivery,
+        khmac=plan.khmac,
+        kauth=plan.kauth,
+        kpublic=None,
+        spki=None,
+        fingerprint=b"",
+        device_id=plan.device_id,
+        step_seconds=plan.policy.step_seconds,
+        digits=plan.policy.digits,
+        flags=int(plan.policy.flags),
+        renews=plan.renews,
+        salt=plan.salt,
+        package_sha256=package.digest(),
+        created_at=plan.now,
+        valid_until=package.valid_until,
+        lapses_at=_lapse(plan),
+        registered_at=None,
+        ended_at=None,
+        code_given_at=None,
+        binding=b"",
+    )
+
+
+def _lapse(plan: Plan) -> datetime | None:
+    """Return until when the phone must have registered; never, where the policy does without Kpublic."""
+    if plan.has_weak_secret:
+        return plan.now + _WEAK_LAPSE
+    if plan.renews is not None:
+        return plan.now + timedelta(hours=plan.policy.renew_hours)
+    if not plan.policy.kpublic_required:
+        return None
+    return plan.now + timedelta(hours=plan.policy.register_hours)
+
+
+def _bind_all(
+    ctx: Context, issue: Issue, package: Package, user: User, present: Sequence[Keyset], now: datetime
+) -> _Bound:
+    """Bind the new keyset, and those that give way to it as ended.
+
+    The user's state is believed because the HSM vouches for it in each of the user's keysets, ended ones included;
+    so is what each keyset says of its device.
+    """
+    for keyset in present:
+        bindings.require_bound(ctx, keyset, user.status)
+    ended = []
+    for keyset in _giving_way(issue, present, now):
+        status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
+        changed = keynames.without_spent(ctx, replace(keyset, status=status, ended_at=now), answered=True)
+        ended.append((keyset, bindings.bind(ctx, changed, user.status)))
+    return _Bound(bindings.bind(ctx, new_keyset(issue.plan, package), user.status), ended)
+
+
+def _write(connection: Connection, issue: Issue, user: User, bound: _Bound) -> Device | None:
+    """Write it all in one unit and return the device; None if user or keysets changed since they were seen."""
+    plan, fresh = issue.plan, bound.fresh
+    if not users.raise_version(connection, user):
+        return None
+    if not loose_keys.adopt_keys(connection, plan.stored):
+        raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
+    gone = _make_place(connection, issue)
+    keysets.insert_keyset(connection, fresh)
+    lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, {"delivery": fresh.delivery})]
+    for seen, changed in bound.ended:
+        keysets.change_keyset(connection, seen, changed)
+        loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, plan.now)
+        lines.append(_event(issue, EventType.KEYSET_ENDED, "deleted", seen.id, {}, "replaced"))
+    for device_id in sorted(gone):
+        detail = {"device_id": device_id}
+        lines.append(_event(issue, EventType.DEVICE_REMOVED, "removed", None, detail, "replaced"))
+    record(connection, lines)
+    finish(connection, issue.asker, issue.once, fresh.id, plan.now)
+    return devices.devices_of(connection, plan.application_id, plan.user_id)[plan.device_id]
+
+
+def _make_place(connection: Connection, issue: Issue) -> set[str]:
+    """Add the device if it is a new one; return those that gave way to it."""
+    plan = issue.plan
+    gone: set[str] = set()
+    if device_rules.replaces_all(_named(plan), _most(issue)):
+        others = devices.devices_of(connection, plan.application_id, plan.user_id)
+        gone = devices.remove_devices(connection, others, plan.now)
+    if plan.is_new_device:
+        made = Device(
+            id=plan.device_id,
+            application_id=plan.application_id,
+            user_id=plan.user_id,
+            push_provider=None,
+            push_id=None,
+            created_at=plan.now,
+        )
+        devices.insert_device(connection, made)
+    return gone
+
+
+def _event(
+    issue: Issue,
+    type_: EventType,
+    result: str,
+    keyset_id: str | None,
+    detail: dict[str, Any],
+    reason: str | None = None,
+) -> Any:
+    plan = issue.plan
+    return make_event(
+        type_,
+        result,
+        plan.now,
+        issue.origin,
+        reason=reason,
+        application_id=plan.application_id,
+        user_id=plan.user_id,
+        keyset_id=keyset_id,
+        detail={"device_id": plan.device_id, **detail} if type_ is EventType.KEYSET_ISSUED else detail,
+    )
