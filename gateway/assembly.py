@@ -28,6 +28,7 @@ from gateway.scenarios.context import (
     HouseKeys,
 )
 from gateway.scenarios.device_threads import DeviceThreads
+from gateway.scenarios.event_feed import EventFeed, StreamLimits
 from gateway.scenarios.key_versions import has_any
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import Waiters
@@ -187,13 +188,16 @@ def make_context(settings: Settings, database: Database, device: Device, clock: 
     try:
         keys = find_house_keys(device)
         receipt = keys.receipts.known[0]
+        waiters = Waiters()
+        access = StoreAccess(clock=clock, database=database, store_threads=store_threads)
         yield Context(
             clock=clock,
             database=database,
             device=device,
             keys=keys,
             canary=Canary(device, clock, secret=keys.decoy, private=receipt.private, public=receipt.public),
-            waiters=Waiters(),
+            waiters=waiters,
+            feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,
             device_threads=device_threads,
             issuer=settings.issuer,
@@ -204,6 +208,14 @@ def make_context(settings: Settings, database: Database, device: Device, clock: 
     finally:
         store_threads.shutdown()
         device_threads.shutdown()
+
+
+def _stream_limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        most=settings.event_streams_most,
+        most_per_application=settings.event_streams_per_application_most,
+        seconds=settings.event_stream_seconds_most,
+    )
 
 
 def door_pin(settings: Settings) -> bytes | None:

@@ -101,6 +101,15 @@ class Settings(BaseSettings):
     content_bytes_most: int = Field(
         16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Most bytes of a transaction's content."
     )
+    event_streams_most: int = Field(
+        100, ge=1, le=10_000, description="Most event streams (`GET /v1/events/stream`) of a process."
+    )
+    event_streams_per_application_most: int = Field(
+        10, ge=1, le=10_000, description="Most of them of one application, in a process."
+    )
+    event_stream_seconds_most: float = Field(
+        900, ge=1, le=86_400, description="How long one stays open; the application then opens the next."
+    )
     callback_ca_file: Path | None = Field(
         None, description="PEM CA certificates that callbacks trust instead of the system's."
     )

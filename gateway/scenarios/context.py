@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 from gateway.scenarios.canary import Canary
+from gateway.scenarios.event_feed import EventFeed
 from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.receipt_versions import ReceiptVersions
 from gateway.scenarios.store_access import StoreAccess
@@ -68,6 +69,7 @@ class Context(StoreAccess):
     keys: HouseKeys
     canary: Canary
     waiters: Waiters
+    feed: EventFeed
     device_threads: ThreadPoolExecutor
     issuer: str
     client_url: str

@@ -20,6 +20,11 @@ class Waiters:
         self._topics: dict[str, set[asyncio.Event]] = {}
         self._closing = False
 
+    @property
+    def closing(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._closing
+
     def wake(self, topic: str) -> None:
         """Wake everybody who waits for the topic in this process. Call it on the event loop."""
         for event in self._topics.get(topic, ()):

@@ -131,6 +131,16 @@ def find_credential(connection: Connection, credential_id: str) -> Credential | 
     return None if row is None else _credential(row)
 
 
+def valid_credentials(connection: Connection, credential_ids: Collection[str]) -> set[str]:
+    """Return those of the ids that name a credential which has not been revoked."""
+    chosen = sa.select(credentials.c.id).where(
+        credentials.c.id.in_(list(credential_ids)),
+        credentials.c.revoked_at.is_(None),
+        credentials.c.digest != b"",
+    )
+    return set(connection.execute(chosen).scalars())
+
+
 def credentials_of(connection: Connection, application_id: str) -> list[Credential]:
     """Return the application's credentials, revoked ones too, oldest first."""
     chosen = sa.select(credentials).where(credentials.c.application_id == application_id)

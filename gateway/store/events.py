@@ -6,7 +6,7 @@ appends therefore holds, until it ends, a shared advisory lock that says from wh
 trigger takes it, see the migration), and pages end before the least of these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,10 +17,10 @@ from sqlalchemy.engine import Connection
 from gateway.store.rows import row_of
 from gateway.store.tables import events
 
-EVERY = 2**63 - 1
 # The locks' keys are the marker and, in the lower 48 bits, a number.
 APPENDING = 0x4353
 _LAST = sa.text("SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM events_number_seq")
+_NEWEST = sa.select(sa.func.coalesce(sa.func.max(events.c.number), 0))
 _LEAST_HELD = sa.text(
     "SELECT min((classid::bigint & 65535) << 32 | objid::bigint) FROM pg_locks WHERE locktype = 'advisory' "
     "AND objsubid = 1 AND classid::bigint >> 16 = :appending "
@@ -68,13 +68,14 @@ class Horizon:
 
 
 def horizon(connection: Connection) -> Horizon:
-    """Return how far the log can be read; ``EVERY`` on SQLite, where one unit writes at a time.
+    """Return how far the log can be read; on SQLite, where one unit writes at a time, that is all there is.
 
-    The order counts: who takes a number after the first statement is beyond ``last``. Who took one before still holds
-    its lock at the second, or has ended: its lines are seen by units that begin later, and by those alone.
+    On PostgreSQL the order counts: who takes a number after the first statement is beyond ``last``. Who took one before
+    still holds its lock at the second, or has ended: its lines are seen by units that begin later, by those alone.
     """
     if connection.dialect.name == "sqlite":
-        return Horizon(EVERY, EVERY)
+        newest = int(connection.execute(_NEWEST).scalar_one())
+        return Horizon(newest, newest)
     last = int(connection.execute(_LAST).scalar_one())
     held = connection.execute(_LEAST_HELD, {"appending": APPENDING}).scalar_one()
     return Horizon(last, last if held is None else min(last, int(held)))
@@ -99,13 +100,30 @@ def list_events(
         through: most number; ``Horizon.complete``, asked for in a unit that ended before this one began.
         limit: most lines.
     """
-    statement = sa.select(events).where(events.c.number > after, events.c.number <= through)
+    statement = _between(after, through, limit)
     if application_id is not None:
         statement = statement.where(events.c.application_id == application_id)
     for name, value in filters.items():
         statement = statement.where(events.c[name] == value)
+    return _lines(connection, statement)
+
+
+def lines_of(
+    connection: Connection, application_ids: Collection[str], *, after: int, through: int, limit: int
+) -> list[tuple[int, Event]]:
+    """Return (number, event) of all these applications, oldest first; the arguments are those of ``list_events``."""
+    chosen = events.c.application_id.in_(list(application_ids))
+    return _lines(connection, _between(after, through, limit).where(chosen))
+
+
+def _between(after: int, through: int, limit: int) -> sa.Select[Any]:
+    chosen = sa.select(events).where(events.c.number > after, events.c.number <= through)
+    return chosen.order_by(events.c.number).limit(limit)
+
+
+def _lines(connection: Connection, statement: sa.Select[Any]) -> list[tuple[int, Event]]:
     lines = []
-    for row in connection.execute(statement.order_by(events.c.number).limit(limit)):
+    for row in connection.execute(statement):
         values = dict(row._mapping)
         number = values.pop("number")
         lines.append((int(number), Event(**values)))
