@@ -7,7 +7,7 @@ from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.user import UserAction
-from gateway.scenarios import activation, administration, personalization, user_lifecycle
+from gateway.scenarios import activation, administration, device_lifecycle, personalization, user_lifecycle
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import Sealing
 from gateway.scenarios.personalization import Given
@@ -59,6 +59,28 @@ async def list_keysets(ctx: Context, ask: Ask) -> Reply:
     return json_reply(200, {"keysets": view["keysets"]})
 
 
+async def list_devices(ctx: Context, ask: Ask) -> Reply:
+    """Read the devices of a user."""
+    found = await device_lifecycle.list_devices(ctx, ask.asker.application, ask.path["user_id"])
+    return json_reply(200, {"devices": found})
+
+
+async def get_device(ctx: Context, ask: Ask) -> Reply:
+    """Read one device."""
+    view = await device_lifecycle.fetch_device(
+        ctx, ask.asker.application, ask.path["user_id"], ask.path["device_id"]
+    )
+    return json_reply(200, view)
+
+
+async def remove_device(ctx: Context, ask: Ask) -> Reply:
+    """Remove one device."""
+    view = await device_lifecycle.remove_device(
+        ctx, ask.asker.application, ask.path["user_id"], ask.path["device_id"], ask.origin
+    )
+    return json_reply(200, view)
+
+
 async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
     """Make keys for a user."""
     body: models.IssueKeyset = ask.body
@@ -73,14 +95,15 @@ async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
 
 def _given(body: models.IssueKeyset) -> Given:
     if body.wrap_key is None and body.oaep is None:
-        return Given(secret=body.secret)
+        return Given(secret=body.secret, device_id=body.device)
     if body.wrap_key is None or body.oaep is None or len(set(body.oaep)) != len(body.oaep):
         detail = "wrap_key and oaep come together, and no hash twice."
         raise Refusal("malformed_request", "wrap_key and oaep", detail=detail)
     spki = base64s.decode(body.wrap_key, what="wrap_key")
     modulus, exponent = rsa_from_spki(spki, least_bits=LEAST_BITS_SEALED)
     hashes = tuple(OAEP_HASHES[name] for name in body.oaep)
-    return Given(secret=body.secret, sealing=Sealing(modulus, exponent, hashes))
+    sealing = Sealing(modulus, exponent, hashes)
+    return Given(secret=body.secret, sealing=sealing, device_id=body.device)
 
 
 async def fetch_code(ctx: Context, ask: Ask) -> Reply:
