@@ -4,10 +4,11 @@ The only place that knows which status belongs to which meaning.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
+from starlette.responses import Response
 
 from gateway.refusals import CATALOGUE, Meaning, Outage, Problem, Refusal
 from gateway.wire.errors import WireError
@@ -40,6 +41,8 @@ class Reply:
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    # Of an answer that is not sent at once: makes it, from all its headers.
+    respond: Callable[[Mapping[str, str]], Response] | None = None
 
 
 def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:

@@ -94,4 +94,6 @@ def send(reply: Reply, request_id: str) -> Response:
         # Given as a header and not as media_type, so that no charset is added: the proof covers this value.
         "content-type": reply.content_type,
     }
+    if reply.respond is not None:
+        return reply.respond(headers)
     return Response(reply.body, status_code=reply.status, headers=headers)

@@ -18,6 +18,7 @@ class Ask:
     body: Any
     once: Once
     origin: Origin
+    last_event_id: int | None = None
 
     def number(self, name: str, default: int) -> int:
         """Return a query parameter as a number."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from gateway.api.application import models, views
 from gateway.api.application.asking import Ask
-from gateway.api.application.handlers import accounts, transactions
+from gateway.api.application.handlers import accounts, event_streams, transactions
 from gateway.api.problems import Reply
 from gateway.scenarios.context import Context
 
@@ -42,6 +42,7 @@ class Call:
     key_required: bool = False
     key_accepted: bool = False
     carries_content: bool = False
+    follows: bool = False  # answers with server-sent events, each of which is what ``gives`` says
     carries_secret: bool = False  # of its body no plain hash is kept, or the secret could be searched for
     problems: tuple[str, ...] = ()
 
@@ -54,6 +55,12 @@ _LIMIT = Query(name="limit", about="most entries, 1 to 200", pattern=r"[1-9]\d{0
 _ID = r"[A-Za-z0-9_]{1,64}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _USER = "/v1/users/{user_id}"
+_ABOUT = (
+    Query(name="user", about="only about this user", pattern=r"[^\x00]{1,64}"),
+    Query(name="keyset", about="only about this keyset", pattern=_ID),
+    Query(name="transaction", about="only about this transaction", pattern=_ID),
+    Query(name="type", about="only of this type", pattern=r"[a-z_.]{1,64}"),
+)
 
 CALLS: tuple[Call, ...] = (
     Call(method="PUT", path=_USER, name="createUser", about="Create a user, or see that it is there.",
@@ -141,12 +148,15 @@ CALLS: tuple[Call, ...] = (
          carries_content=True, problems=("not_found", "integrity_failure")),
     Call(method="GET", path="/v1/events", name="listEvents", about="Read a page of the event log, oldest first.",
          scope="event:read", handler=accounts.list_events, gives=views.EventList,
-         query=(Query(name="user", about="only about this user", pattern=r"[^\x00]{1,64}"),
-                Query(name="keyset", about="only about this keyset", pattern=_ID),
-                Query(name="transaction", about="only about this transaction", pattern=_ID),
-                Query(name="type", about="only of this type", pattern=r"[a-z_.]{1,64}"),
+         query=(*_ABOUT,
                 Query(name="after", about="the `next` of the page before", pattern=r"\d{1,15}", is_number=True),
                 _LIMIT)),
+    Call(method="GET", path="/v1/events/stream", name="followEvents",
+         about="Follow the event log as it grows: server-sent events, from now on, after a number, or after "
+         "`Last-Event-ID`.", scope="event:read", handler=event_streams.follow_events, gives=views.EventView,
+         follows=True,
+         query=(*_ABOUT, Query(name="after", about="begin after the event of this number", pattern=r"\d{1,15}",
+                               is_number=True)), problems=("too_many_streams",)),
     Call(method="GET", path="/v1/policy", name="getPolicy", about="Read the policy in force.",
          scope="policy:read", handler=accounts.get_policy, gives=views.PolicyView),
     Call(method="PUT", path="/v1/policy", name="putPolicy",

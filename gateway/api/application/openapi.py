@@ -70,6 +70,15 @@ def _parameters(call: Call) -> list[Json]:
                 "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
             }
         )
+    if call.follows:
+        parameters.append(
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "begin after the event of this number; comes before `after`",
+                "schema": {"type": "string", "pattern": r"^\d{1,15}$"},
+            }
+        )
     return parameters
 
 
@@ -83,8 +92,13 @@ def _query(query: Query) -> Json:
 
 def _responses(call: Call) -> Json:
     schema = ref(call.gives.__name__)
+    done = answer("done", schema, _HEADERS)
+    if call.follows:
+        # OpenAPI 3.1 cannot say what a single event holds, so words do; the schema is among the components.
+        about = f"server-sent events; `data` of each is one `{call.gives.__name__}`, `id` its number"
+        done = answer(about, {"type": "string"}, _HEADERS, "text/event-stream")
     extra = ("unsupported_media_type",) if call.takes is not None else ()
     return {
-        **{str(status): answer("done", schema, _HEADERS) for status in call.statuses},
+        **{str(status): done for status in call.statuses},
         **problem_answers((*_ALWAYS, *extra, *call.problems), _HEADERS),
     }

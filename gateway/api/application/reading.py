@@ -19,6 +19,7 @@ from gateway.wire.request import parse_json
 from gateway.wire.text import check_id
 
 _KEY = re.compile(r"[!-~]{1,128}")
+_NUMBER = re.compile(r"\d{1,15}")
 _LARGE = 64 * 1024
 
 
@@ -42,6 +43,7 @@ async def read_ask(call: Call, request: Request, asker: Asker, raw: bytes, origi
             body=_body(call, raw),
             once=_once(call, request, raw),
             origin=origin,
+            last_event_id=_last_event_id(request) if call.follows else None,
         )
 
     # Reading a large document would keep everybody waiting.
@@ -81,6 +83,15 @@ def _query(call: Call, request: Request) -> dict[str, str]:
             raise Refusal("malformed_request", "query", errors=(error,))
         values[name] = value
     return values
+
+
+def _last_event_id(request: Request) -> int | None:
+    given = request.headers.getlist("last-event-id")
+    if not given:
+        return None
+    if len(given) != 1 or _NUMBER.fullmatch(given[0]) is None:
+        raise Refusal("malformed_request", "Last-Event-ID", detail="Last-Event-ID is the number of an event.")
+    return int(given[0])
 
 
 def _once(call: Call, request: Request, raw: bytes) -> Once:

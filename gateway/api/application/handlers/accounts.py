@@ -114,12 +114,16 @@ async def fetch_code(ctx: Context, ask: Ask) -> Reply:
     return json_reply(200, {"activation_code": code})
 
 
+def event_filters(ask: Ask) -> dict[str, str]:
+    """Return which events are asked for, by the names of the store."""
+    columns = {"user": "user_id", "keyset": "keyset_id", "transaction": "transaction_id", "type": "type"}
+    return {column: ask.query[name] for name, column in columns.items() if name in ask.query}
+
+
 async def list_events(ctx: Context, ask: Ask) -> Reply:
     """Read a page of events."""
     limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
-    columns = {"user": "user_id", "keyset": "keyset_id", "transaction": "transaction_id", "type": "type"}
-    filters = {column: ask.query[name] for name, column in columns.items() if name in ask.query}
-    views = await administration.list_events(ctx, ask.asker, filters, ask.number("after", 0), limit)
+    views = await administration.list_events(ctx, ask.asker, event_filters(ask), ask.number("after", 0), limit)
     following = views[-1]["number"] if len(views) == limit else None
     return json_reply(200, {"events": views, "next": following})
 
