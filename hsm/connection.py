@@ -55,6 +55,7 @@ class Connection:
             with suppress(PKCS11Error):
                 self.login_session.close()
             raise
+        module.connections.add(self)
 
     @property
     def is_current(self) -> bool:
@@ -81,6 +82,7 @@ class Connection:
 
     def close(self) -> None:
         """Close all sessions, the login's last: with it the login ends. The caller holds the lock alone."""
+        self.module.connections.discard(self)
         if not self.is_current:
             return  # its session numbers belong to others now
         self.pool.close()

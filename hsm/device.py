@@ -30,6 +30,7 @@ from hsm.handles import NotFound, find_by_id
 from hsm.house import House
 from hsm.keys import DerivedRef, FleetingRef, KeyKind, KeyRef
 from hsm.limits import Limits
+from hsm.recovery import Recovery
 from hsm.uri import TokenUri
 
 T = TypeVar("T")
@@ -65,14 +66,16 @@ class Device(House):
         wait_seconds: float = 5.0,
         limits: Limits | None = None,
         on_hung: Callable[[], None] | None = None,
+        renew: bool = False,
     ) -> Device:
         """Load the module, log in once, and test the token.
 
         `uri` is a PKCS#11 URI (RFC 7512) with token, module-path and pin-source. `limits` says everything about
         how many callers may come and how long things may take; `sessions` and `wait_seconds` say its two most
         usual parts. `on_hung` is called once, from another thread, when a call into the module does not come
-        back: the process has to end then, and not by exit handlers, which would wait for that call. Raises
-        StartupError, whose text says what to mend, and DeviceUnavailable. A PIN is tried once.
+        back: the process has to end then, and not by exit handlers, which would wait for that call. `renew` says
+        that an earlier attempt failed: a module may have to be initialised again to see a token that was away.
+        Raises StartupError, whose text says what to mend, and DeviceUnavailable. A PIN is tried once.
         """
         where = TokenUri.parse(uri)
         if not (where.token and where.module_path and where.pin_source):
@@ -80,6 +83,8 @@ class Device(House):
         label, pin_source = where.token, where.pin_source
         limits = limits or Limits(sessions=sessions, wait_seconds=wait_seconds)
         loaded = module.load(where.module_path)
+        if renew:
+            loaded.renew(limits.wait_seconds, limits.pace)
         selftest.require_mechanisms(loaded.token(label))
         counts = fleeting.Counts(limits.most_fleeting)
         guard = Guard(
@@ -105,6 +110,15 @@ class Device(House):
     def reopen(self) -> None:
         """Initialise the module and log in again. Other devices of this process follow at their next call."""
         self._guard.replace()
+
+    @property
+    def recovery(self) -> Recovery:
+        """Whether it can be reached."""
+        return self._guard.recovery
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether a call into its module has been under way for longer than that."""
+        return self._guard.module.watch.has_waited(seconds)
 
     @property
     def is_hung(self) -> bool:

@@ -19,6 +19,10 @@ class DeviceUnavailable(DeviceError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class KeyElsewhere(DeviceUnavailable):
+    """The tokens that answer do not have the key, and one that may have it is away: nobody knows it to be missing."""
+
+
 class DeviceRefused(DeviceError):
     """The input was refused, by us or by the module, while the device itself is well. Never retry it."""
 
@@ -81,6 +85,10 @@ class DeliveryUnsafe(StartupError):
 
 class HouseKeyMissing(StartupError):
     """One of the gateway's own keys is not on the token."""
+
+
+class HouseKeyAwaited(HouseKeyMissing):
+    """A new version of one of the gateway's own keys is not on every token that serves; nobody uses it until it is."""
 
 
 class HouseKeyDoubled(StartupError):

@@ -76,10 +76,9 @@ class Guard:
         self._tally = Tally()
         self._reinitialisations = 0
         self._replacing = threading.Lock()
-        self.recovery = Recovery(self._attempt, limits.pace, self._turn_away)
-        self._connection: Connection | None
+        self.recovery = Recovery(self._attempt, limits.pace, self._turn_away, limits.lost_seconds)
         with module.lock.exclusive(limits.wait_seconds):
-            self._connection = self._connected()
+            self._connection: Connection | None = self._connected()
         module.watch.listen(self._hung, limits.call_seconds)
 
     def use(self, operation: Operation[T], kind: str = "other") -> T:
@@ -267,7 +266,7 @@ class Guard:
         except PinRejected:
             raise
         except (DeviceUnavailable, StartupError):
-            seconds = self.limits.pace.wait(self.module.reinitialized, time.monotonic())
+            seconds = self.module.seconds_to_reinitialisation(self.limits.pace)
             if seconds:
                 raise TooSoon(seconds) from None
         self._reinitialisations += 1

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import pkcs11
 from pkcs11.exceptions import PKCS11Error
@@ -20,11 +22,15 @@ from pkcs11.exceptions import PKCS11Error
 from hsm.cryptoki import CKR_OK, DirectCalls
 from hsm.errors import DeviceError, ModuleUnusable, TokenMissing
 from hsm.lock import ReadWriteLock
+from hsm.pace import Pace
 from hsm.watch import Watch
+
+if TYPE_CHECKING:  # a connection is one to a module
+    from hsm.connection import Connection
 
 _MEND_ANSWER = "Check the module's own configuration and that its device answers."
 _loaded: dict[str, Module] = {}
-_loading = threading.Lock()
+_loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # one that hangs holds up no other
 
 
 class Module:
@@ -37,6 +43,7 @@ class Module:
         self.watch = Watch()
         self.reinitialized: deque[float] = deque(maxlen=100)  # when, on the monotonic clock
         self.refused_logins: set[bytes] = set()
+        self.connections: WeakSet[Connection] = WeakSet()  # of every device that is open on it
         self._process = os.getpid()
         self._library = _open(path)
         self.direct = _direct_calls(path)
@@ -50,6 +57,23 @@ class Module:
         self.epoch += 1
         self.reinitialized.append(time.monotonic())
         self._initialize()
+
+    def renew(self, wait_seconds: float, pace: Pace) -> None:
+        """Initialise the module again, if it may be now, so that it sees tokens that were away before."""
+        with self.lock.exclusive(wait_seconds):
+            if not self.seconds_to_reinitialisation(pace):
+                self.reinitialize()
+
+    def seconds_to_reinitialisation(self, pace: Pace) -> float:
+        """How long the module must not be initialised again, for one of its tokens; 0 if it may be now.
+
+        While another of its tokens answers, hardly ever, for that one loses its sessions by it. The caller holds the
+        lock alone.
+        """
+        now = time.monotonic()
+        if self.reinitialized and any(each.is_alive() for each in tuple(self.connections)):
+            return max(0.0, self.reinitialized[-1] + pace.period - now)
+        return pace.wait(self.reinitialized, now)
 
     def token(self, label: str) -> pkcs11.Token:
         """Return the one token with `label`. Raises TokenMissing."""
@@ -92,7 +116,7 @@ class Module:
 
 def load(path: str) -> Module:
     """Return the module at `path`, loading it at the first call. Raises ModuleUnusable."""
-    with _loading:
+    with _loading[path]:
         module = _loaded.get(path)
         if module is None:
             module = _loaded[path] = Module(path)

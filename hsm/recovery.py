@@ -41,7 +41,11 @@ class Recovery:
     """The state of one device. `attempt` makes it usable again or raises a DeviceError."""
 
     def __init__(
-        self, attempt: Callable[[], None], pace: Pace, turn_away: Callable[[DeviceUnavailable], None]
+        self,
+        attempt: Callable[[], None],
+        pace: Pace,
+        turn_away: Callable[[DeviceUnavailable], None],
+        patience: float | None = None,
     ) -> None:
         self.state = State.WELL
         self.recovered = 0
@@ -49,6 +53,7 @@ class Recovery:
         self._attempt = attempt
         self._pace = pace
         self._turn_away = turn_away
+        self._patience = math.inf if patience is None else patience
         self._changed = threading.Condition(threading.Lock())
         self._failures = 0  # in a row
         self._why = ""
@@ -60,11 +65,12 @@ class Recovery:
             raise self.refusal()
 
     def wait(self, deadline: Deadline) -> None:
-        """Return as soon as the device is well. Raises DeviceUnavailable if it is not in time."""
+        """Return as soon as the device is well. Raises DeviceUnavailable if it is not in time, or patience ends."""
         if self.state is State.WELL:
             return
         with self._changed:
-            self._changed.wait_for(lambda: self.state is not State.TRYING, deadline.left)
+            seconds = min(deadline.left, self._patience)
+            self._changed.wait_for(lambda: self.state is not State.TRYING, seconds)
         self._require_well()
 
     def begin(self) -> None:
@@ -107,8 +113,8 @@ class Recovery:
                 if self.state is State.STOPPED:
                     return
                 if why is None:
+                    self.recovered += 1  # before anybody sees that it is well
                     self.state, self._failures = State.WELL, 0
-                    self.recovered += 1
                     self._changed.notify_all()
                     return
                 delay = self._failed(why, least_wait)

@@ -7,6 +7,7 @@ as well. What ends the process is not this package's business: it tells its list
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -73,6 +74,10 @@ class Watch:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
+    def has_waited(self, seconds: float) -> bool:
+        """Whether a call has been under way for longer than that."""
+        return bool(self._calls) and self._is_overdue(seconds)
+
     def _look(self) -> None:
         while True:
             time.sleep(self._nap)
@@ -88,6 +93,6 @@ class Watch:
                 listener()
             return
 
-    def _is_overdue(self) -> bool:
+    def _is_overdue(self, seconds: float = math.inf) -> bool:
         now = time.monotonic()
-        return any(now - call.since > call.limit for call in tuple(self._calls.values()))
+        return any(now - call.since > min(call.limit, seconds) for call in tuple(self._calls.values()))

@@ -23,13 +23,16 @@ _ADDRESS = "P11_KIT_SERVER_ADDRESS"
 class Remote:
     """A token of SoftHSM behind a server; `uri` names it as clients see it."""
 
-    def __init__(self, directory: Path, token_uri: str) -> None:
+    def __init__(self, directory: Path, token_uri: str, softhsm_conf: Path | None = None) -> None:
         path, _, query = token_uri.partition("?")
         module = query.partition("module-path=")[2].partition("&")[0]
         self.uri = token_uri.replace(module, CLIENT)
         self.socket = directory / "hsm.sock"
         self._command = ["p11-kit", "server", "--foreground", "--provider", module]
         self._command += ["--name", str(self.socket), path]
+        self._environment = dict(os.environ)
+        if softhsm_conf is not None:
+            self._environment["SOFTHSM2_CONF"] = str(softhsm_conf)
         self._server: subprocess.Popen[bytes] | None = None
         os.environ[_ADDRESS] = f"unix:path={self.socket}"
 
@@ -37,7 +40,11 @@ class Remote:
         """Make the device reachable."""
         self.socket.unlink(missing_ok=True)
         self._server = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            self._command,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         while not self.socket.exists():
             assert self._server.poll() is None, "p11-kit server ended"
