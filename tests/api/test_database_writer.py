@@ -118,6 +118,7 @@ def test_a_replaced_keyset_made_active_stays_deleted(stage: Stage, status: str) 
 
 
 CHANGES: dict[str, Json] = {
+    "another place": {"device_id": None},
     "longer life": {"valid_until": LATER},
     "no lapse": {"lapses_at": LATER},
     "another key": {"spki": bytes(91)},

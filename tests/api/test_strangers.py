@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from gateway.store.tables import applications, keysets, transactions, users
+from gateway.store.tables import applications, devices, keysets, transactions, users
 from tests.api.probe import Probe, problem
 from tests.counterparts.bank import Bank
 from tests.counterparts.phone_tlv import b64
@@ -45,6 +45,7 @@ def victim(stage: Stage) -> Json:
         "USER": phone.account.user,
         "WAITING": waiting,
         "KEYSET": issued.id,
+        "DEVICE": stage.bank.devices(phone.account.user)[0]["id"],
         "TRANSACTION": shown.transaction,
     }
 
@@ -54,7 +55,7 @@ def _everything(stage: Stage) -> list[Any]:
     mine = stage.keys["application"]
     with stage.database() as connection:
         found: list[Any] = []
-        for table in (users, keysets, transactions):  # callbacks go their own way meanwhile
+        for table in (users, devices, keysets, transactions):  # callbacks go their own way meanwhile
             chosen = sa.select(table).where(table.c.application_id == mine)
             found += connection.execute(chosen.order_by(*table.primary_key)).all()
         found += connection.execute(sa.select(applications).where(applications.c.id == mine)).all()
@@ -68,13 +69,14 @@ def _calls(stage: Stage) -> Iterator[tuple[str, str, str]]:
 
 
 def _fill(text: str, victim: Json) -> str:
-    return re.sub("USER|TRANSACTION|KEYSET|WAITING", lambda found: victim[found[0]], text)
+    return re.sub("USER|TRANSACTION|KEYSET|DEVICE|WAITING", lambda found: victim[found[0]], text)
 
 
 def _send(bank: Bank, method: str, path: str, name: str, victim: Json) -> httpx2.Response:
     waiting = name == "fetchActivationCode"
     path = path.replace("{user_id}", "WAITING" if waiting else "USER")
     path = path.replace("{keyset_id}", "KEYSET").replace("{transaction_id}", "TRANSACTION")
+    path = path.replace("{device_id}", "DEVICE")
     body = json.loads(_fill(json.dumps(BODIES[name]), victim)) if name in BODIES else None
     headers = {"Idempotency-Key": secrets.token_hex(16)}
     return bank.request(method, _fill(path, victim), json=body, headers=headers)

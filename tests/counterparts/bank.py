@@ -5,10 +5,11 @@ gives the raw answer, for tests that send what no bank would.
 """
 
 import base64
+import contextlib
 import ssl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -96,6 +97,14 @@ class Bank:
             return self._http.request(method, path, json=json, headers=headers, params=given)
         return self._http.request(method, path, content=content, headers=headers, params=given)
 
+    @contextlib.contextmanager
+    def stream(
+        self, path: str, *, headers: Mapping[str, str], params: Mapping[str, Any]
+    ) -> Iterator[httpx2.Response]:
+        """One raw GET whose answer is read as it comes; hung up at the end of the block."""
+        with self._http.stream("GET", path, headers=headers, params=params) as response:
+            yield response
+
     def call(
         self,
         method: str,
@@ -159,6 +168,14 @@ class Bank:
     def keysets(self, user: str) -> list[Json]:
         """All keysets of the user."""
         return _list(self.call("GET", f"/v1/users/{_id(user)}/keysets"), "keysets")
+
+    def devices(self, user: str) -> list[Json]:
+        """All devices of the user."""
+        return _list(self.call("GET", f"/v1/users/{_id(user)}/devices"), "devices")
+
+    def device(self, user: str, device: str) -> Json:
+        """One device of the user."""
+        return self.call("GET", f"/v1/users/{_id(user)}/devices/{_id(device)}")
 
     def remove_device(self, user: str, device: str) -> Json:
         """Remove one device of the user."""
