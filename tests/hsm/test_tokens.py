@@ -86,8 +86,10 @@ def opened(first: Remote, token_uri: str, limits: Limits = LIMITS) -> Tokens:
 def pair(first: Remote, near: Device, token_uri: str) -> Iterator[Pair]:
     """Both, open and the same."""
     with closing(opened(first, token_uri)) as tokens:
+        both = Pair(first, near, tokens)
+        wait_until(lambda: both.serving == 1)
         assert [each.differences for each in tokens.standings()] == [(), ()]
-        yield Pair(first, near, tokens)
+        yield both
 
 
 class Crowd:
@@ -142,9 +144,7 @@ class Crowd:
                 self.last[number] = asked
 
 
-def test_the_second_takes_over_without_an_error_to_anybody_and_gives_back(
-    pair: Pair, record_property: object
-):
+def test_the_second_takes_over_without_an_error_to_anybody_and_gives_back(pair: Pair):
     with Crowd(pair.tokens) as crowd:
         crowd.until_all_are_served(time.monotonic())
         pair.first.stop()
@@ -274,7 +274,7 @@ def test_a_key_on_the_second_alone_serves_and_is_told(pair: Pair):
     assert pair.tokens.user_keys() == [user]
 
 
-def test_a_key_that_does_not_reach_the_other_token_is_told_after_a_grace(pair: Pair, monkeypatch: object):
+def test_a_key_that_does_not_reach_the_other_token_is_told_after_a_grace(pair: Pair):
     ids = [secrets.token_bytes(16)]
     pair.near.issue(secrets.token_bytes(32), ids, "countersign-user-khmac")
     pair.tokens._all.note_made([KeyRef(KeyKind.SECRET, ids[0])])

@@ -1,4 +1,7 @@
-"""How does a test get two tokens with the same keys, one of which can be killed: a copy of SoftHSM's files, behind p11-kit?"""
+"""How does a test get two tokens with the same keys, one of which can be killed?
+
+It copies the files of a SoftHSM token, and has the copy served behind p11-kit.
+"""
 
 from __future__ import annotations
 
