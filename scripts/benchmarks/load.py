@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -113,26 +113,26 @@ class _Line(asyncio.Protocol):
 
 
 def run_burst(
-    port: int,
+    ports: Sequence[int],
     requests: Iterator[tuple[int, bytes]],
     seconds: float,
     connections: int,
     before: Callable[[], None],
 ) -> Burst:
-    """Keep `connections` requests under way until the time is over or the requests are used up.
+    """Keep `connections` requests under way until the time is over or the requests are used up, spread over `ports`.
 
     `before` is called when everybody is connected, right before the first request. Raises OSError, TimeoutError.
     """
     gc.collect()
     gc.disable()  # so that no pause of ours is taken for one of the server
     try:
-        return asyncio.run(_burst(port, requests, seconds, connections, before))
+        return asyncio.run(_burst(ports, requests, seconds, connections, before))
     finally:
         gc.enable()
 
 
 async def _burst(
-    port: int,
+    ports: Sequence[int],
     requests: Iterator[tuple[int, bytes]],
     seconds: float,
     connections: int,
@@ -146,7 +146,7 @@ async def _burst(
             yield following
 
     shared = supply()
-    lines = [_Line(port, shared, answers) for _ in range(connections)]
+    lines = [_Line(ports[number % len(ports)], shared, answers) for number in range(connections)]
     for line in lines:
         await line.connect()
     before()

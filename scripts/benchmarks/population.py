@@ -1,7 +1,7 @@
 """Who confirms what: users with enrolled phones, made through the doors, and pending transactions, made in bulk."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
@@ -14,6 +14,7 @@ from gateway.scenarios.bindings import transaction_input
 from gateway.store import transactions
 from gateway.store.database import Database
 from hsm.device import Device
+from scripts.benchmarks.exchange import Approval, Exchange
 from scripts.benchmarks.servers import Stage
 from tests.counterparts.bank import Bank
 from tests.counterparts.phone import Phone
@@ -28,9 +29,17 @@ _ROWS_OF_A_UNIT = 500
 
 def enrol_phones(stage: Stage, count: int, policy: dict[str, object] | None = None) -> list[Phone]:
     """Make users and enrol a phone for each, as banks and phones do it: Kpublic registered."""
+    return enrol_customers(stage, count, policy)[1]
+
+
+def enrol_customers(
+    stage: Stage, count: int, policy: dict[str, object] | None = None
+) -> tuple[str, list[Phone]]:
+    """Do the same; return the application's API key as well."""
     api_key = stage.add_application(policy)
     with stage.everything(), Bank(f"http://127.0.0.1:{stage.application_port}", api_key) as bank:
-        return [_enrol(bank, f"user-{number}") for number in track(range(count), "Enrolling phones")]
+        phones = [_enrol(bank, f"user-{number}") for number in track(range(count), "Enrolling phones")]
+    return api_key, phones
 
 
 def _enrol(bank: Bank, user: str) -> Phone:
@@ -44,7 +53,8 @@ def _enrol(bank: Bank, user: str) -> Phone:
 class Transactions:
     """Pending transactions of the phones' users, one user after the other; each is taken once."""
 
-    def __init__(self, stage: Stage, phones: list[Phone]) -> None:
+    def __init__(self, stage: Stage, phones: list[Phone], *, offline: bool = False) -> None:
+        self._offline = offline
         self._database = Database(stage.database_url, 2)
         self._device = Device.open(stage.token_uri)
         self._binding = self._device.house_key("binding")
@@ -81,7 +91,7 @@ class Transactions:
 
     def _drafts(self) -> Iterator[tuple[Phone, Shown, Transaction]]:
         for phone in self._phones:
-            row, content = _row(self._application, phone.account.user)
+            row, content = _row(self._application, phone.account.user, offline=self._offline)
             shown = Shown(
                 transaction=row.id,
                 kind="sign",
@@ -94,7 +104,22 @@ class Transactions:
             yield phone, shown, row
 
 
-def _row(application: str, user: str) -> tuple[Transaction, bytes]:
+class Approvals:
+    """Approvals of pending transactions, signed when they are taken."""
+
+    def __init__(self, waiting: Transactions) -> None:
+        self._waiting = waiting
+
+    def take(self, count: int) -> list[Approval]:
+        """Return so many, signed for this moment."""
+        return [Approval.sign(phone, shown) for phone, shown in self._waiting.take(count)]
+
+    def give_back(self, unused: Sequence[Exchange]) -> None:
+        """Take back what was not sent; it is signed anew then."""
+        self._waiting.give_back([(each.phone, each.shown) for each in unused if isinstance(each, Approval)])
+
+
+def _row(application: str, user: str, *, offline: bool) -> tuple[Transaction, bytes]:
     now = datetime.now(UTC)
     name = new_id("txn", now)
     content = f"Pay 250.00 EUR to account DE02 1203 0000 0000 2020 51, reference {name[-12:]}".encode()
@@ -110,7 +135,7 @@ def _row(application: str, user: str) -> tuple[Transaction, bytes]:
         size=len(content),
         content_sha256=hashlib.sha256(content).digest(),
         digits=_DIGITS,
-        offline=False,
+        offline=offline,
         kpublic_required=True,
         callback_url=None,
         failures=0,

@@ -1,6 +1,7 @@
 """How many CPU seconds did a process and its children use, and how many did everybody else?"""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,11 @@ class Spent:
     machine: float
 
     @classmethod
-    def so_far(cls, server: int, database: int | None) -> "Spent":
-        """Read the counters; `server` and `database` are process ids."""
+    def so_far(cls, servers: Sequence[int], database: int | None) -> "Spent":
+        """Read the counters; `servers` and `database` are process ids."""
         own = os.times()
         return cls(
-            server=tree_seconds(server),
+            server=sum(tree_seconds(each) for each in servers),
             database=0.0 if database is None else tree_seconds(database),
             generator=own.user + own.system,
             machine=machine_seconds(),

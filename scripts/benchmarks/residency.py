@@ -5,17 +5,16 @@ has a great many more. Their rows are those of real users with other names, keys
 """
 
 import contextlib
-import json
 import os
 import secrets
 import sqlite3
-import subprocess
-import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -36,11 +35,14 @@ from hsm.keys import DerivedRef, PointRef
 from scripts.benchmarks.exchange import Approval
 from scripts.benchmarks.load import run_burst
 from scripts.benchmarks.population import Transactions, enrol_phones
+from scripts.benchmarks.resident_keys import measure_resident
 from scripts.benchmarks.servers import Server, Stage
+from scripts.benchmarks.sheet import Grid, Sheet
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_keys import Keys
+from tests.tokens import create_token
 
-Json = dict[str, object]
+Json = dict[str, Any]
 _STARTS = 3
 _CHUNK = 100  # confirmations of one gateway before the other has its turn
 _BURST_SECONDS = 120.0
@@ -75,16 +77,59 @@ class _Gateway:
         }
 
 
-def measure_residency(folder: Path, token_uri: str, users: int, hot: int) -> Json:
+def add_options(parser: ArgumentParser) -> None:
+    """Say what can be chosen."""
+    add = parser.add_argument
+    add("--users", type=int, default=1_000_000, help="users of the larger database (%(default)s)")
+    add(
+        "--hot",
+        type=int,
+        default=1000,
+        help="users who confirm; the smaller database has no others (%(default)s)",
+    )
+    numbers = [10, 100, 1000, 3000, 10_000]
+    add("--resident", type=int, nargs="*", default=numbers, help="users with keys on the token (%(default)s)")
+
+
+def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
+    """Measure derived keys with few and many users, then keys on the token by number of users."""
+    found = _measure_derived(folder, token_uri, arguments.users, arguments.hot)
+    rows = measure_resident(create_token(folder), arguments.resident)
+    few, many = found["few"], found["many"]
+    names = ("users", "start_seconds", "cold_ms", "hot_ms", "database_mib")
+    return Sheet(
+        scenario="residency",
+        title="Keys on the token and derived ones, by number of users",
+        says=[
+            f"Objects on the token before and after: {found['objects']}. Single uses, in microseconds: {found['keys']}."
+        ],
+        grids=[
+            Grid(
+                "derived",
+                ["", "few", "many"],
+                [[name, few[name], many[name]] for name in names]
+                + [
+                    [f"memory, {name}, MiB", few["memory_mib"][name], many["memory_mib"][name]]
+                    for name in few["memory_mib"]
+                ],
+            ),
+            Grid("resident", list(rows[0]) if rows else [], [list(row.values()) for row in rows]),
+        ],
+        settings={"users": arguments.users, "hot": arguments.hot, "resident": arguments.resident},
+        figures=found | {"resident": rows},
+    )
+
+
+def _measure_derived(folder: Path, token_uri: str, users: int, hot: int) -> Json:
     """Return the figures of both gateways, of single keys, and how many objects the token has."""
     (folder / "few").mkdir()
     (folder / "many").mkdir()
-    few = Stage.build(folder / "few", token_uri, "", 1)
+    few = Stage.build(folder / "few", token_uri)
     few.run("init")
     before = _objects(folder)
     (model,) = enrol_phones(few, 1, {"residency": "derived"})
     phones = [model, *_enrol_like(few, model, hot - 1)]
-    many = Stage.build(folder / "many", token_uri, "", 1)
+    many = Stage.build(folder / "many", token_uri)
     _copy(few, many)
     _fill(many, users - hot)
     pair = (_Gateway(few, phones), _Gateway(many, phones))
@@ -116,9 +161,9 @@ def _confirm(gateway: _Gateway, server: Server, count: int) -> list[float]:
     """Confirm so many transactions one after the other; the milliseconds of each. Every answer is checked."""
     approvals = [Approval.sign(phone, shown) for phone, shown in gateway.supply.take(count)]
     wires = ((number, approval.wire) for number, approval in enumerate(approvals))
-    burst = run_burst(server.port, wires, _BURST_SECONDS, 1, lambda: None)
+    burst = run_burst([server.port], wires, _BURST_SECONDS, 1, lambda: None)
     for answer in burst.answers:
-        approvals[answer.number].check_confirmed(answer)
+        approvals[answer.number].check(answer)
     assert len(burst.answers) == count
     return [answer.seconds * 1000 for answer in burst.answers]
 
@@ -263,24 +308,3 @@ def _microseconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1e6
-
-
-def measure_resident(token_uri: str, steps: list[int]) -> list[Json]:
-    """Return for each number of resident users what a process with their keys on the token meets.
-
-    A process of its own makes the keys of each step and another one measures, because one process can start only once.
-    """
-    rows: list[Json] = []
-    present = 0
-    for number in track(steps, "Resident users"):
-        for words in (("fill", str(number - present)), ("look",)):
-            command = [sys.executable, "-m", "scripts.benchmarks.resident_keys", token_uri, *words]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        present = number
-        rows.append({"users": number} | json.loads(done.stdout))
-    return rows
-
-
-def print_residency(figures: Json) -> None:
-    """Print everything as it was measured."""
-    print(json.dumps(figures, indent=2))

@@ -4,19 +4,38 @@ import contextlib
 import json
 import os
 import secrets
+import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from rich.progress import track
 
 from hsm.device import Device
 from hsm.keys import KeyKind, KeyRef
 
 _LABEL = "countersign-user-benchmark"
 _MACS, _ENROLMENTS = 2000, 5
+
+
+def measure_resident(token_uri: str, steps: list[int]) -> list[dict[str, Any]]:
+    """Return for each number of resident users what a process with their keys on the token meets.
+
+    A process of its own makes the keys of each step and another one measures, because one process can start only once.
+    """
+    rows: list[dict[str, Any]] = []
+    present = 0
+    for number in track(steps, "Resident users"):
+        for words in (("fill", str(number - present)), ("look",)):
+            command = [sys.executable, "-m", __name__, token_uri, *words]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        present = number
+        rows.append({"users": number} | json.loads(done.stdout))
+    return rows
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What is measured: the gateway's client door and a bare echo, each as many processes as asked, in one folder."""
+"""What is measured: the gateway's doors and a bare echo, each as many processes as asked, in one folder."""
 
 import contextlib
 import json
@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.gateways import ROOT, free_port
 
-_START_SECONDS = 60
-_STOP_SECONDS = 20
+SERVERS = ("hypercorn", "uvicorn", "granian")
+_ECHO = "scripts.benchmarks.echo:app"
+_START_SECONDS = 120
+_STOP_SECONDS = 40
+_SCOPES = ("user:unblock", "keyset:activation-code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,25 @@ class Stage:
     folder: Path
     token_uri: str
     database_url: str
-    application_port: int
+    application_port: int  # of the setting up; who is measured gets a port of its own
     client_port: int
     workers: int
+    server: str = "hypercorn"
+    cores: tuple[int, ...] = ()  # what servers may run on; none: on any
+    extra: tuple[tuple[str, str], ...] = ()  # settings besides
 
     @classmethod
-    def build(cls, folder: Path, token_uri: str, database_url: str, workers: int) -> "Stage":
-        """Choose free ports; an empty `database_url` means SQLite in the folder."""
+    def build(
+        cls,
+        folder: Path,
+        token_uri: str,
+        database_url: str = "",
+        workers: int = 1,
+        *,
+        server: str = "hypercorn",
+        cores: Sequence[int] = (),
+    ) -> "Stage":
+        """Make the folder of its data; an empty `database_url` means SQLite in there."""
         (folder / "data").mkdir()
         return cls(
             folder=folder,
@@ -47,7 +62,14 @@ class Stage:
             application_port=free_port(),
             client_port=free_port(),
             workers=workers,
+            server=server,
+            cores=tuple(cores),
         )
+
+    def with_settings(self, **settings: str) -> "Stage":
+        """Return it with further settings, by the lower-case end of their names."""
+        named = tuple((f"COUNTERSIGN_{name.upper()}", value) for name, value in settings.items())
+        return replace(self, extra=(*self.extra, *named))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -62,6 +84,7 @@ class Stage:
             "COUNTERSIGN_CLIENT_URL": f"http://127.0.0.1:{self.client_port}",
             "COUNTERSIGN_CALLBACK_PRIVATE_ADDRESSES": "true",
             "COUNTERSIGN_WORKERS": str(self.workers),
+            **dict(self.extra),
         }
 
     def run(self, *words: str) -> str:
@@ -79,47 +102,75 @@ class Stage:
         callback = "https://127.0.0.1:9/callback"
         file = self.folder / "policy.json"
         file.write_text(json.dumps(policy or {}))
-        words = ("application", "add", "benchmark", "--callback", callback, "--policy", str(file), "--json")
-        shown = self.run(*words)
-        return str(json.loads(shown)["api_key"])
+        words = ["application", "add", "benchmark", "--callback", callback, "--policy", str(file), "--json"]
+        for scope in _SCOPES:
+            words += ["--scope", scope]
+        return str(json.loads(self.run(*words))["api_key"])
 
     @contextlib.contextmanager
     def everything(self) -> Iterator[Server]:
         """Run both doors in one process, to set up with."""
-        with self._serving("gateway", "serve", port=self.client_port, probe="/readyz") as server:
+        with self._running(["gateway", "serve"], self.client_port, "/readyz", "client") as server:
+            yield server
+
+    @contextlib.contextmanager
+    def application_door(self) -> Iterator[Server]:
+        """Run the bank's door."""
+        with self._door("application") as server:
             yield server
 
     @contextlib.contextmanager
     def client_door(self) -> Iterator[Server]:
-        """Run the client door as it is run behind a proxy."""
-        with self._serving("gateway", "serve", "client", port=self.client_port, probe="/readyz") as server:
+        """Run the phones' door as it is run behind a proxy."""
+        with self._door("client") as server:
             yield server
 
     @contextlib.contextmanager
     def echo(self) -> Iterator[Server]:
         """Run the echo with the same settings of the same server."""
         port = free_port()
-        with self._serving(
-            "scripts.benchmarks.echo", port=port, probe="/livez", COUNTERSIGN_CLIENT_BIND=f"127.0.0.1:{port}"
-        ) as server:
+        command = _serving(self.server, _ECHO, port, self.workers) or ["scripts.benchmarks.echo"]
+        with self._running(command, port, "/livez", "client") as server:
             yield server
 
     @contextlib.contextmanager
-    def _serving(self, module: str, *words: str, port: int, probe: str, **changed: str) -> Iterator[Server]:
-        log = self.folder / f"{module}.log"
+    def _door(self, role: str) -> Iterator[Server]:
+        port = free_port()
+        app = f"gateway.serving:{role}_asgi"
+        command = _serving(self.server, app, port, self.workers) or ["gateway", "serve", role]
+        with self._running(command, port, "/readyz", role) as server:
+            yield server
+
+    @contextlib.contextmanager
+    def _running(self, words: list[str], port: int, probe: str, role: str) -> Iterator[Server]:
+        log = self.folder / f"{words[0]}-{port}.log"
+        bind = {f"COUNTERSIGN_{role.upper()}_BIND": f"127.0.0.1:{port}"}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
+                [sys.executable, "-m", *words],
                 cwd=ROOT,
-                env=self.environment | changed,
+                env=self.environment | bind,
                 stdout=output,
                 stderr=output,
             )
+        if self.cores:
+            os.sched_setaffinity(process.pid, self.cores)  # before it has children or threads
         try:
             _wait_ready(process, f"http://127.0.0.1:{port}{probe}", log)
             yield Server(port, process)
         finally:
             _stop(process)
+
+
+def _serving(server: str, app: str, port: int, workers: int) -> list[str]:
+    """Return how another server than hypercorn is started; nothing for hypercorn, which the gateway starts itself."""
+    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    if server == "uvicorn":
+        fast = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log"]
+        return ["uvicorn", app, *place, *fast, "--log-level", "warning"]
+    if server == "granian":
+        return ["granian", "--interface", "asgi", *place, "--no-access-log", "--log-level", "warning", app]
+    return []
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 from hsm.device import Device
 from hsm.limits import Limits
+from scripts.benchmarks.sheet import Grid, Sheet
 from tests.hsm import misbehaving
 from tests.tokens import MODULE
 
@@ -22,25 +24,35 @@ _SESSIONS = (1, 4, 16)
 _CALL_MICROSECONDS = 2000
 
 
-def measure_slow_device(folder: Path, token_uri: str, seconds: float) -> list[dict[str, float]]:
+def add_options(parser: ArgumentParser) -> None:
+    """Say what can be chosen."""
+    parser.add_argument("--seconds", type=float, default=3, help="for each number (%(default)s)")
+
+
+def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
+    """Measure with each number of sessions."""
+    rows = _measure_all(folder, token_uri, arguments.seconds)
+    names = ("sessions", "macs", "sleeps", "ideal", "of_sleeps", "of_ideal", "calls")
+    titles = ["sessions", "MAC/s", "sleeps/s", "ideal", "of the sleeps", "of the ideal", "calls per MAC"]
+    for row in rows:
+        row |= {"of_sleeps": row["macs"] / row["sleeps"], "of_ideal": row["macs"] / row["ideal"]}
+    return Sheet(
+        scenario="device",
+        title=f"HMAC on a device whose every call takes {_CALL_MICROSECONDS / 1000:g} ms more",
+        says=[f"At least {min(row['of_ideal'] for row in rows):.0%} of the ideal."],
+        grids=[Grid("by number of sessions", titles, [[row[name] for name in names] for row in rows])],
+        settings={"seconds": arguments.seconds},
+        figures={"rows": rows},
+    )
+
+
+def _measure_all(folder: Path, token_uri: str, seconds: float) -> list[dict[str, float]]:
     """Return, for each number of sessions: MACs per second, what sleeping allows, the ideal, calls per MAC."""
     shim = misbehaving.build(folder, MODULE)
     command = [sys.executable, "-m", __name__, token_uri.replace(MODULE, str(shim)), str(seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: list[dict[str, float]] = json.loads(done.stdout)
     return figures
-
-
-def print_slow_device(figures: list[dict[str, float]]) -> None:
-    """Print the figures as a table."""
-    print(f"HMAC on a device whose every call takes {_CALL_MICROSECONDS / 1000:g} ms more")
-    print("sessions  MAC/s  sleeps/s  ideal  of the sleeps  of the ideal  calls per MAC")
-    for row in figures:
-        macs, sleeps, ideal = row["macs"], row["sleeps"], row["ideal"]
-        print(
-            f"{row['sessions']:8.0f}  {macs:5.0f}  {sleeps:8.0f}  {ideal:5.0f}  {macs / sleeps:13.0%}"
-            f"  {macs / ideal:12.0%}  {row['calls']:13.2f}"
-        )
 
 
 def _measure(uri: str, sessions: int, seconds: float) -> dict[str, float]:

@@ -13,7 +13,7 @@ from tests.house.tree import ROOT
 def test_the_benchmark_confirms_transactions_and_leaves_nothing_behind(tmp_path: Path) -> None:
     figures, scratch = tmp_path / "figures.json", tmp_path / "scratch"
     scratch.mkdir()
-    command = [ROOT / "scripts" / "bench", "confirm", "--seconds", "2", "--users", "3", "--json", figures]
+    command = [ROOT / "scripts" / "bench", "confirm", "--quick", "--json", figures]
     ran = subprocess.run(
         ["/usr/bin/env", f"TMPDIR={scratch}", *command],
         capture_output=True,
@@ -23,6 +23,6 @@ def test_the_benchmark_confirms_transactions_and_leaves_nothing_behind(tmp_path:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads(figures.read_text())
-    assert found["confirm"]["answers"] > 0
-    assert found["echo"]["answers"] > 0
+    assert found["figures"]["confirm"]["answers"] > 0
+    assert found["figures"]["echo"]["answers"] > 0
     assert list(scratch.iterdir()) == []
