@@ -107,6 +107,7 @@ CATALOGUE = _named(
                 "path. Of a `route` that nobody takes (`no route`), an unknown `method` is `other`."
             ),
         ),
+        ("event_streams", "gauge", (), "Streams of events that are open. Only of a process with a token."),
         (
             "worker_runs_total",
             "counter",

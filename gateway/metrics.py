@@ -46,6 +46,7 @@ class Figures(Collector):
         canary = self._ctx.canary
         yield _values("canary_runs_total", {(outcome,): canary.runs[outcome] for outcome in OUTCOMES})
         yield _values("canary_ok", {(): float(canary.last == "ok")})
+        yield _values("event_streams", {(): self._ctx.feed.open_streams})
         if self._has_worker:
             yield from self._outbox()
 

@@ -4,12 +4,10 @@ import asyncio
 import asyncio.constants
 import ipaddress
 import logging
-import multiprocessing
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +23,7 @@ from gateway.metrics import published
 from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.stopping import TOLD_TO_STOP, stop_passed_on, when_passed_on
 from gateway.worker.loop import run_pushes, run_worker
 from gateway.worker.push.configured import make_providers
 
@@ -206,40 +205,16 @@ def serve_door(settings: Settings, role: Role) -> None:
         pass  # what is wrong is said here, once, before any process is started
     config = _config(settings, role)
     config.workers = settings.workers
-    # A long-poll is answered before the process ends: here nothing can wake it, so it gets the time it asked for.
+    # What is under way is answered before a process ends; what waits is told to stop waiting, see gateway.stopping.
     config.graceful_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
     config.shutdown_timeout = MOST_WAIT_SECONDS + _GRACE_SECONDS
     config.application_path = f"asgi:gateway.serving:{role}_asgi"
-    with _heard_signals() as heard:
+    with stop_passed_on() as heard:
         hypercorn_run(config)
-    if not heard & {signal.SIGTERM, signal.SIGINT}:
+    if not heard & TOLD_TO_STOP:
         # One of the processes was killed or broke, which hypercorn does not tell in its status: whoever
         # supervises us must learn that nobody asked for this end.
         sys.exit(1)
-
-
-@contextmanager
-def _heard_signals() -> Iterator[set[int]]:
-    """Give a set that holds, at the end, the signals that came; the handlers are somebody else's."""
-    heard: set[int] = set()
-    ear, mouth = socket.socketpair()
-    with ear, mouth:
-        ear.settimeout(0)
-        mouth.settimeout(0)
-        signal.set_wakeup_fd(mouth.fileno())
-        try:
-            yield heard
-        finally:
-            signal.set_wakeup_fd(-1)
-            with suppress(BlockingIOError):
-                heard.update(ear.recv(4096))
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed: an orphan would keep the port and the token."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
 
 
 def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
@@ -248,12 +223,12 @@ def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
 
     async def lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         await receive()
-        _end_with_parent()
         with ExitStack() as parts:
             try:
                 settings = load_settings()
                 configure_logs(settings.log_level)
                 context = parts.enter_context(_watched_context(settings, role))
+                when_passed_on(context.waiters.close)
                 held["door"] = make_doors(settings, context)[role]
             except Exception as error:  # noqa: BLE001 - unsaid, the server would go on with a door that leads nowhere
                 _log.exception("cannot open the door")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.counterparts.event_reader import following
 from tests.gateways import Gateway
 from tests.journeys.stage import Stage
 
@@ -33,4 +34,25 @@ def test_a_long_poll_under_way_is_answered_before_a_stopped_door_ends(stage: Sta
     status = door.stop()
     asking.join()
     assert answers == ["pending"]
+    assert status == 0
+
+
+@pytest.mark.long
+def test_a_stream_of_events_ends_cleanly_when_a_door_is_stopped(stage: Stage, door: Gateway):
+    ended = []
+
+    def follow() -> None:
+        with following(door.bank(stage.keys["api_key"])) as reader:
+            ended.append("open")
+            for _ in reader.events():
+                pass
+            ended.append("end")
+
+    following_it = threading.Thread(target=follow)
+    following_it.start()
+    while "open" not in ended:
+        time.sleep(0.01)
+    status = door.stop()
+    following_it.join()
+    assert ended == ["open", "end"]
     assert status == 0

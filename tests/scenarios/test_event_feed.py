@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from starlette.types import Message
 
+from gateway.api.application.handlers import event_streams
 from gateway.refusals import Outage, Refusal
 from gateway.scenarios.event_feed import EventFeed, Line, Stream, StreamLimits
 from gateway.scenarios.waiting import Waiters
@@ -264,3 +266,27 @@ def test_many_streams_ask_the_database_no_more_than_one(any_bench: Bench):
 
     assert run(follow(1)) <= 20
     assert run(follow(30)) <= 20
+
+
+@pytest.mark.parametrize("reader", ["takes nothing", "went away"])
+def test_a_reader_that_takes_nothing_more_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reader: str
+):
+    monkeypatch.setattr(event_streams, "_SEND_SECONDS", 0.05)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0 if reader == "went away" else 60)
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        await asyncio.sleep(60)
+
+    async def follow() -> tuple[int, str | None]:
+        feed = _feed(bench)
+        stream = await _follow(bench, feed)
+        async with asyncio.timeout(20):
+            answer = event_streams.EventStreamResponse(stream, "req_test", {})
+            await answer({"type": "http", "method": "GET"}, receive, send)
+        return feed.open_streams, stream.ended
+
+    assert run(follow()) == (0, "reader takes nothing" if reader == "takes nothing" else None)
