@@ -86,7 +86,7 @@ CATALOGUE: dict[str, Problem] = {
         Problem("already_delivered", _M.CONFLICT, "This was delivered once and cannot be delivered again",
                 "Packages and activation codes are given out once. Issue a new keyset."),
         Problem("already_used", _M.CONFLICT, "This authentication has served already",
-                "Each message of a phone authenticates once. See `GET /v1/authentications` for what came of it."),
+                "Each message of a phone authenticates once. See `GET /v1/users/{user_id}/authentications`."),
         Problem("already_registered", _M.CONFLICT, "The keyset is registered with another key",
                 "If it was not you, block the user and issue new keys."),
         Problem("package_differs", _M.CONFLICT, "The package was changed on its way",

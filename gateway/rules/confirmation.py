@@ -7,6 +7,7 @@ ONLINE, OFFLINE = (
     "online",
     "offline",
 )  # the channel of an answer: the phone's own, or digits through the application
+PASSED_ON = "passed_on"  # full proofs that a phone gave to the application
 NOT_ACCEPTED_MOST = 20  # refused and late answers that are kept with a transaction
 
 

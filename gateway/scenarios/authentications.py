@@ -128,17 +128,12 @@ def _prove(ctx: Context, caller: Caller, body: bodies.Authentication, match: Mat
         return Shown(message=message, verdict=verdict, kept=None)
     made = new_id("aut", now)
     receipt = proofs.make_receipt(ctx, keyset, message, body.proofs, verdict, made, now)
-    kept = Authentication(
+    kept = kept_of(
+        keyset,
+        message,
         id=made,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=keyset.id,
         rule=match.rule.name,
         channel=ONLINE,
-        media_type=body.media_type,
-        content_sha256=message.content_digest,
-        message_sha256=message.digest(),
-        step=body.proofs.step,
         code=body.proofs.code,
         signature=body.proofs.signature_der,
         verified=verdict.passed,
@@ -149,6 +144,41 @@ def _prove(ctx: Context, caller: Caller, body: bodies.Authentication, match: Mat
     return Shown(message=message, verdict=verdict, kept=kept)
 
 
+def kept_of(
+    keyset: Keyset,
+    message: Message,
+    *,
+    id: str,  # noqa: A002
+    rule: str,
+    channel: str,
+    code: bytes,
+    signature: bytes | None = None,
+    verified: tuple[str, ...],
+    device: dict[str, Any] | None = None,
+    receipt: str,
+    created_at: datetime,
+) -> Authentication:
+    """Return what is kept of an authentication: all but the content."""
+    return Authentication(
+        id=id,
+        application_id=keyset.application_id,
+        user_id=keyset.user_id,
+        keyset_id=keyset.id,
+        rule=rule,
+        channel=channel,
+        media_type=message.media_type,
+        content_sha256=message.content_digest,
+        message_sha256=message.digest(),
+        step=message.step,
+        code=code,
+        signature=signature,
+        verified=verified,
+        device=device or {},
+        receipt=receipt,
+        created_at=created_at,
+    )
+
+
 def _settle(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
     """Decide in one unit: replay mark, one use, event, callback. Everything of it is kept, or nothing."""
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
@@ -156,7 +186,6 @@ def _settle(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
     require_unchanged(connection, caller, user, caller.now)
     if shown.kept is None:
         return _refuse(connection, caller, shown)
-    users.clear_failures(connection, caller.application.id, caller.user.user_id)
     kept = keep(connection, caller.application, shown.kept, caller.origin)
     return _Settled({"authentication": kept.id, "status": CONFIRMED})
 
@@ -166,6 +195,8 @@ def keep(
 ) -> Authentication:
     """Keep it, record it and tell the application; return the earlier one where the message has served already."""
     if authentications.insert_authentication(connection, made):
+        # Not by a message that served already: who saw one pass could start the count anew with it.
+        users.clear_failures(connection, application.id, made.user_id)
         record(connection, [_event(EventType.AUTHENTICATION_CONFIRMED, CONFIRMED, made, origin)])
         data = {"authentication": authentication_view(made), "receipt": made.receipt}
         enqueue(connection, application, EventType.AUTHENTICATION_CONFIRMED, data, made.created_at)

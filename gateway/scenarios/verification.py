@@ -25,9 +25,12 @@ from gateway.wire.timestep import format_time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an application asks to have verified: a code (32 bytes, or a few digits), a signature (DER), or both."""
+    """What an application asks to have verified: a code (32 bytes, or a few digits), a signature (DER), or both.
 
-    transaction_id: str
+    ``about_id`` names the transaction that was answered, or the authentication that was made.
+    """
+
+    about_id: str
     operation: str
     content_sha256: bytes | None
     step: int
@@ -63,7 +66,7 @@ def _gather(
     connection: Connection, asker: Asker, question: Question
 ) -> tuple[Transaction, User, list[_Candidate]]:
     application_id = asker.application.id
-    transaction = transactions.find_transaction(connection, application_id, question.transaction_id)
+    transaction = transactions.find_transaction(connection, application_id, question.about_id)
     if transaction is None:
         raise Refusal("not_found", "unknown transaction")
     user = users.find_user(connection, application_id, transaction.user_id)
@@ -155,7 +158,7 @@ def _states(transaction: Transaction, user: User, keyset: Keyset, attempt: Attem
         "user_status": user.status,
         "keyset": keyset.id,
         "device": keyset.device_id,
-        "keyset_status_then": _status_then(keyset, attempt.created_at),
+        "keysetstatus_then": status_then(keyset, attempt.created_at),
         "keyset_status_now": keyset.status,
         "signed_at": format_time(attempt.created_at),
     }
@@ -199,7 +202,8 @@ def _missing(question: Question, attempt: Attempt) -> list[str]:
     return [name for name, (given, shown) in pairs.items() if given is not None and shown is None]
 
 
-def _status_then(keyset: Keyset, then: datetime) -> str:
+def status_then(keyset: Keyset, then: datetime) -> str:
+    """Return the state that a keyset was in at a moment."""
     if keyset.ended_at is not None and keyset.ended_at <= then:
         return str(keyset.status)
     if keyset.registered_at is not None and keyset.registered_at <= then:
@@ -217,7 +221,7 @@ def _no_key(transaction: Transaction) -> dict[str, Any]:
         "transaction_status": transaction.status,
         "keyset": None,
         "device": None,
-        "keyset_status_then": None,
+        "keysetstatus_then": None,
         "keyset_status_now": None,
     }
 

@@ -5,7 +5,6 @@ told only with a receipt that the HSM signed and that says the same. Everything 
 database (docs/explanation/threat-model.md, "What is left").
 """
 
-import hashlib
 import json
 from typing import Any
 
@@ -13,9 +12,9 @@ from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind, TransactionStatus
 from gateway.scenarios.context import Context
+from gateway.scenarios.receipts import Unsigned, read_signed
 from gateway.store.applications import Application
 from gateway.store.deliveries import Delivery
-from gateway.wire import base64s, receipt
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
 
@@ -66,14 +65,11 @@ def _tells_of_an_answer(body: dict[str, Any]) -> bool:
 
 
 def _require_receipt(ctx: Context, delivery: Delivery, body: dict[str, Any]) -> None:
-    signed = receipt.read(body["data"]["receipt"])
-    digest = hashlib.sha256(signed.signing_input).digest()
-    key = ctx.keys.receipts.find(str(signed.header.get("kid")))
-    if key is None or signed.header != receipt.header(key.kid):
-        raise Forged("the receipt names another key")
-    if not ctx.device.verify(key.public, digest, signed.signature):
-        raise Forged("the receipt is not signed by the receipt key")
-    told, said = _told(delivery, body), _said(signed.claims)
+    try:
+        claims, message = read_signed(ctx, body["data"]["receipt"])
+    except Unsigned as why:
+        raise Forged(str(why)) from None
+    told, said = _told(delivery, body), _said(claims, message)
     differing = sorted(name for name in told.keys() | said.keys() if told.get(name) != said.get(name))
     if differing:
         raise Forged(f"the receipt says another {', '.join(differing)}")
@@ -120,9 +116,8 @@ def _operation(kind: str, status: str) -> str | None:
     return {Kind.SIGN: "approve", Kind.AUTHENTICATE: "authenticate"}.get(Kind(kind))
 
 
-def _said(claims: dict[str, Any]) -> dict[str, Any]:
+def _said(claims: dict[str, Any], message: Message) -> dict[str, Any]:
     """Return what the receipt says of the same."""
-    message = Message.decode(base64s.url_decode(claims["message"]))
     names = ("application", "transaction", "jti", "user", "content_sha256", "signature", *_PROOFS)
     return {
         **{name: claims.get(name) for name in names},

@@ -28,6 +28,13 @@ BODIES: dict[str, Json] = {
     "cancelTransaction": {},
     "submitCode": {"code": "12345678"},
     "verifySignature": {"transaction": "TRANSACTION", "step": 1, "code": b64(bytes(32))},
+    "passAuthenticationOn": {
+        "user": "USER",
+        "media_type": "text/plain",
+        "text": "Log in",
+        "step": 1,
+        "code": b64(bytes(32)),
+    },
     "putPolicy": {"policy": {}},
     "rotateWebhookSecret": {},
 }

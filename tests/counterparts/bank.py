@@ -235,9 +235,24 @@ class Bank:
         """The offline form of the transaction."""
         return self.call("GET", f"/v1/transactions/{_id(transaction)}/qr")
 
-    def verify(self, transaction: str, **evidence: object) -> Json:
+    def verify(self, transaction: str | None = None, **evidence: object) -> Json:
         """Verify proofs, now or years later: operation, content or text, step, code, signature."""
-        return self.call("POST", "/v1/signatures/verify", {"transaction": transaction, **evidence})
+        about = {} if transaction is None else {"transaction": transaction}
+        return self.call("POST", "/v1/signatures/verify", {**about, **evidence})
+
+    # Authentications by content that a phone made
+
+    def pass_authentication_on(self, user: str, **given: object) -> Json:
+        """Have the user authenticated by what the phone gave the bank."""
+        return self.call("POST", "/v1/authentications", {"user": user, **given})
+
+    def authentication(self, authentication: str) -> Json:
+        """One authentication."""
+        return self.call("GET", f"/v1/authentications/{_id(authentication)}")
+
+    def authentications(self, user: str, **query: object) -> Json:
+        """A page of the user's authentications: after, limit."""
+        return self.call("GET", f"/v1/users/{_id(user)}/authentications", params=query)
 
     # The rest
 

@@ -72,7 +72,7 @@ class Stage:
         """Another bank at the same gateway."""
         return self._bank(self.foreign_keys)
 
-    def bank_with(self, **policy: int | bool | str) -> Bank:
+    def bank_with(self, **policy: Any) -> Bank:
         """A bank with this policy; made once."""
         name = f"{self.kind} {json.dumps(policy, sort_keys=True)}"
         if name not in self._banks:

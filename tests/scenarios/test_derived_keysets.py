@@ -54,7 +54,7 @@ async def _verdict(bench: Bench, shown: Shown, **changed: bytes) -> dict[str, ob
         if each.transaction_id == shown.transaction
     ]
     question = Question(
-        transaction_id=shown.transaction,
+        about_id=shown.transaction,
         operation="approve",
         content_sha256=None,
         step=row.step,

@@ -111,7 +111,7 @@ async def _answered(bench: Bench) -> tuple[Phone, Shown]:
 async def _verdict(bench: Bench, shown: Shown) -> bool:
     (row,) = bench.rows("SELECT step, code FROM attempts")
     question = Question(
-        transaction_id=shown.transaction,
+        about_id=shown.transaction,
         operation="approve",
         content_sha256=None,
         step=row.step,

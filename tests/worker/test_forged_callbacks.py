@@ -104,6 +104,8 @@ INVENTED: dict[str, tuple[str, Json]] = {
         {"transaction": {}, "confirmation": {"step": 1}},
     ),
     "a receipt of another type": ("keys.registered", {"receipt": "e30.e30.AA"}),
+    "an authentication": ("authentication.confirmed", {"authentication": {"id": "aut_1", "user": "anna"}}),
+    "an authentication of another type": ("user.blocked", {"authentication": {"id": "aut_1"}}),
     "no object": ("transaction.confirmed", []),  # type: ignore[dict-item]
 }
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from gateway.api.application import models, views
+from gateway.api.application import authentication_forms, models, views
 from gateway.api.application.asking import Ask
-from gateway.api.application.handlers import accounts, event_streams, transactions
+from gateway.api.application.handlers import accounts, authentications, event_streams, transactions
 from gateway.api.problems import Reply
 from gateway.scenarios.context import Context
 
@@ -142,8 +142,22 @@ CALLS: tuple[Call, ...] = (
          gives=views.TransactionView, carries_secret=True,
          problems=("not_found", "not_allowed_by_policy", "no_active_keys", "user_blocked", "user_deleted",
                    "proof_refused", "transaction_settled", "transaction_expired", "integrity_failure")),
+    Call(method="POST", path="/v1/authentications", name="passAuthenticationOn",
+         about="Authenticate a user by what the phone gave the application: content made by a rule, or digits. Once.",
+         scope="transaction:write", handler=authentications.pass_on, takes=authentication_forms.PassAuthenticationOn,
+         gives=authentication_forms.AuthenticationView, statuses=(201,), carries_secret=True,
+         problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
+                   "proof_refused", "already_used", "integrity_failure")),
+    Call(method="GET", path="/v1/authentications/{authentication_id}", name="getAuthentication",
+         about="Read an authentication.", scope="transaction:read", handler=authentications.get,
+         gives=authentication_forms.AuthenticationView, problems=("not_found",)),
+    Call(method="GET", path=_USER + "/authentications", name="listAuthentications",
+         about="Read a page of a user's authentications by content of the phone, newest first.",
+         scope="transaction:read", handler=authentications.list_page, gives=authentication_forms.AuthenticationList,
+         query=(Query(name="after", about="the `next` of the page before", pattern=_ID), _LIMIT),
+         problems=("not_found",)),
     Call(method="POST", path="/v1/signatures/verify", name="verifySignature",
-         about="Verify a past answer with the keys of its time.", scope="signature:verify",
+         about="Verify a past answer or authentication with the keys of its time.", scope="signature:verify",
          handler=transactions.verify, takes=models.VerifySignature, gives=views.Verdict,
          carries_content=True, problems=("not_found", "integrity_failure")),
     Call(method="GET", path="/v1/events", name="listEvents", about="Read a page of the event log, oldest first.",

@@ -94,9 +94,10 @@ class CancelTransaction(Body):
 
 
 class VerifySignature(Body):
-    """A past answer: which transaction, in which step, and the proofs it showed."""
+    """A past answer or authentication: to which transaction or which one, in which step, and the proofs it showed."""
 
-    transaction: Id
+    transaction: Id | None = None
+    authentication: Id | None = None
     operation: Literal["approve", "decline"] = "approve"
     content: Base64 | None = None
     text: str | None = Field(None, min_length=1)
@@ -112,6 +113,8 @@ class VerifySignature(Body):
     @model_validator(mode="after")
     def _something_to_verify(self) -> "VerifySignature":
         if self.code is None and self.signature is None:
+        if (self.transaction is None) == (self.authentication is None):
+            raise ValueError("exactly one of transaction and authentication is needed")
             raise ValueError("code or signature is needed")
         if sum(value is not None for value in (self.content, self.text, self.content_sha256)) > 1:
             raise ValueError("at most one of content, text and content_sha256")

@@ -178,8 +178,9 @@ class Verdict(View):
     missing: list[Literal["code", "signature"]] = Field(
         description="Proofs that the answer had and that are not shown here."
     )
-    transaction: str
-    transaction_status: str
+    transaction: str | None
+    transaction_status: str | None
+    authentication: str | None = None
     keyset: str | None
     device: str | None
     keyset_status_then: str | None

@@ -9,7 +9,7 @@ from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind
-from gateway.scenarios import history, offline, transactions, verification
+from gateway.scenarios import authentications_verified, history, offline, transactions, verification
 from gateway.scenarios.context import Context
 from gateway.scenarios.transactions import Wish
 from gateway.scenarios.verification import Question, digest_of
@@ -45,7 +45,7 @@ def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
         kind=Kind(body.kind),
         title=body.title,
         media_type=body.media_type,
-        content=_content(body.text, body.content),
+        content=content_of(body.text, body.content),
         expires_in_seconds=body.expires_in,
         callback_url=body.callback,
         offline=body.confirmation.offline,
@@ -54,7 +54,8 @@ def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
     )
 
 
-def _content(text: str | None, content: str | None) -> bytes:
+def content_of(text: str | None, content: str | None) -> bytes:
+    """Return the bytes of content that was given as text or in base64; refuses none at all."""
     data = text.encode() if text is not None else base64s.decode(content or "", what="content")
     if not data:
         raise Refusal("malformed_request", "empty content", detail="The content is empty.")
@@ -120,22 +121,25 @@ async def submit_code(ctx: Context, ask: Ask) -> Reply:
 
 
 async def verify(ctx: Context, ask: Ask) -> Reply:
-    """Verify a past answer."""
+    """Verify a past answer or authentication."""
     body: models.VerifySignature = ask.body
     question = Question(
-        transaction_id=body.transaction,
+        about_id=body.transaction or body.authentication or "",
         operation=body.operation,
         content_sha256=_digest(body),
         step=body.step,
         code=_code(body.code),
         signature=None if body.signature is None else base64s.decode(body.signature, what="signature"),
     )
-    return json_reply(200, await verification.verify_signature(ctx, ask.asker, question, ask.origin))
+    verify = (
+        verification.verify_signature if body.transaction else authentications_verified.verify_authentication
+    )
+    return json_reply(200, await verify(ctx, ask.asker, question, ask.origin))
 
 
 def _digest(body: models.VerifySignature) -> bytes | None:
     if body.text is not None or body.content is not None:
-        return digest_of(_content(body.text, body.content))
+        return digest_of(content_of(body.text, body.content))
     return _exactly(body.content_sha256, _DIGEST_BYTES, "content_sha256")
 
 

@@ -1,0 +1,29 @@
+"""Did the HSM sign this receipt, and what does it say?"""
+
+import hashlib
+from typing import Any
+
+from gateway.scenarios.context import Context
+from gateway.wire import base64s, receipt
+from gateway.wire.message import Message
+
+
+class Unsigned(Exception):
+    """The receipt is none of the gateway's; the text says why and holds nothing of it."""
+
+
+def read_signed(ctx: Context, text: str) -> tuple[dict[str, Any], Message]:
+    """Return the claims of a receipt, and the message they are about. Talks to the device.
+
+    Raises:
+        Unsigned: no receipt key of the gateway has signed it.
+        WireError, ValueError, LookupError, TypeError, AttributeError: it is not in the form of a receipt.
+    """
+    signed = receipt.read(text)
+    digest = hashlib.sha256(signed.signing_input).digest()
+    key = ctx.keys.receipts.find(str(signed.header.get("kid")))
+    if key is None or signed.header != receipt.header(key.kid):
+        raise Unsigned("the receipt names another key")
+    if not ctx.device.verify(key.public, digest, signed.signature):
+        raise Unsigned("the receipt is not signed by the receipt key")
+    return signed.claims, Message.decode(base64s.url_decode(str(signed.claims["message"])))
