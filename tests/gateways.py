@@ -26,7 +26,9 @@ from tests.counterparts.bank import Bank
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 40
 RESIDENCY = os.environ.get("TEST_RESIDENCY")  # of applications whose policy is silent about it
-EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "device:delete", "keyset:activation-code")
+EXTRA_SCOPES = (
+    "policy:write", "user:unblock", "user:settings", "user:delete", "device:delete", "keyset:activation-code",
+)  # fmt: skip
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ class EventType(StrEnum):
     USER_BLOCK_NEAR = "user.block_near"
     USER_UNBLOCKED = "user.unblocked"
     USER_DELETED = "user.deleted"
+    USER_SETTINGS_CHANGED = "user.settings_changed"
     KEYSET_ISSUED = "keyset.issued"
     KEYSET_CODE_GIVEN = "keyset.activation_code_given"
     KEYSET_REGISTERED = "keyset.registered"
@@ -61,6 +62,7 @@ CATALOGUE: dict[EventType, str] = {
     EventType.USER_BLOCK_NEAR: "one more failure will block the user",
     EventType.USER_UNBLOCKED: "a user was unblocked",
     EventType.USER_DELETED: "a user was deleted and all its keys ended",
+    EventType.USER_SETTINGS_CHANGED: "flags and password rules of one user were changed by its application",
     EventType.KEYSET_ISSUED: "a keyset was made in the HSM and its package given out",
     EventType.KEYSET_CODE_GIVEN: "the activation code of a keyset was given out",
     EventType.KEYSET_REGISTERED: "a phone registered Kpublic; the keyset is active",

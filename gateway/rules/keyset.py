@@ -80,6 +80,7 @@ class Keyset:
     registered_at: datetime | None
     ended_at: datetime | None
     code_given_at: datetime | None
+    policy_version: int = 1  # of the policy under which it was made
     binding: bytes
     binding_version: int = 1  # of the key under the MAC
 

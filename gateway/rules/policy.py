@@ -57,6 +57,7 @@ class Policy:
     devices_most: int = 1
     register_hours: int = 72
     renew_hours: int = 24
+    renewal_allowed: bool = True
     weak_secret: bool = False
     transaction_seconds: int = 900
     transaction_seconds_most: int = 30 * 86400
@@ -99,6 +100,7 @@ SWITCHES: dict[str, str] = {
     "kpublic_required": "a phone must register Kpublic before it may do anything else",
     "offline_allowed": "short codes may be used by transactions that ask for it",
     "push": "phones that gave a push address are woken when something waits for them",
+    "renewal_allowed": "phones may renew their keys themselves while the old ones are valid",
     "weak_secret": "online delivery may use a secret that people choose, for ten minutes",
 }
 

@@ -73,6 +73,7 @@ class Transaction:
     created_at: datetime
     expires_at: datetime
     settled_at: datetime | None
+    policy_version: int = 1  # of the policy under which it was made
     binding: bytes = b""
     binding_version: int = 1  # of the key under the MAC
 

@@ -1,8 +1,10 @@
 """What may happen to a user: the states, and which action leads from one to another."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from gateway.refusals import Refusal
 
@@ -46,6 +48,7 @@ class User:
     failures: int
     version: int
     created_at: datetime
+    settings: Mapping[str, Any] | None = None  # what is decided for this user alone (``user_settings``)
 
 
 def next_status(status: UserStatus, action: UserAction) -> UserStatus:

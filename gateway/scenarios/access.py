@@ -21,7 +21,9 @@ DEFAULT_SCOPES = (
     "user:read", "user:write", "user:block", "keyset:issue", "transaction:read", "transaction:write",
     "signature:verify", "event:read", "policy:read", "webhook:rotate",
 )  # fmt: skip
-EXTRA_SCOPES = ("policy:write", "user:unblock", "user:delete", "device:delete", "keyset:activation-code")
+EXTRA_SCOPES = (
+    "policy:write", "user:unblock", "user:settings", "user:delete", "device:delete", "keyset:activation-code",
+)  # fmt: skip
 _KEY = re.compile(r"Bearer csk_([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
 _NO_DIGEST = bytes(32)
 

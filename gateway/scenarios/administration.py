@@ -15,10 +15,11 @@ from gateway.scenarios.deliveries import webhook_secret
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import event_view
 from gateway.store import applications, events, receipt_keys
-from gateway.store.applications import Application
+from gateway.store.applications import Application, PolicyVersion
 from gateway.store.database import Connection
 from gateway.wire import callback
 from gateway.wire.receipt import jwk
+from gateway.wire.timestep import format_time
 
 _APPENDING_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 
@@ -40,7 +41,7 @@ async def put_policy(ctx: Context, asker: Asker, values: dict[str, Any], origin:
     _require_possible(ctx, policy)
 
     def write(connection: Connection) -> int:
-        version = applications.replace_policy(connection, asker.application.id, policy)
+        version = applications.replace_policy(connection, asker.application.id, policy, ctx.clock.now())
         event = make_event(
             EventType.POLICY_CHANGED,
             "changed",
@@ -53,6 +54,24 @@ async def put_policy(ctx: Context, asker: Asker, values: dict[str, Any], origin:
         return version
 
     return {"version": await ctx.unit(write), "policy": policies.to_json(policy)}
+
+
+async def fetch_policy(ctx: Context, asker: Asker, version: int) -> dict[str, Any]:
+    """Return the policy that had this version. Raises Refusal ``not_found``."""
+    found = await ctx.reading(applications.find_policy, asker.application.id, version)
+    if found is None:
+        raise Refusal("not_found", "no such version of the policy")
+    return _version_view(found)
+
+
+async def list_policies(ctx: Context, asker: Asker, after: int, limit: int) -> list[dict[str, Any]]:
+    """Return a page of the policies there were, oldest first."""
+    found = await ctx.reading(applications.list_policies, asker.application.id, after, limit)
+    return [_version_view(each) for each in found]
+
+
+def _version_view(found: PolicyVersion) -> dict[str, Any]:
+    return {"version": found.version, "since": format_time(found.created_at), "policy": found.policy}
 
 
 async def rotate_webhook_secret(ctx: Context, asker: Asker, origin: Origin) -> tuple[str, int]:

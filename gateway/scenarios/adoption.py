@@ -119,6 +119,7 @@ def new_keyset(plan: Plan, package: Package) -> Keyset:
         registered_at=None,
         ended_at=None,
         code_given_at=None,
+        policy_version=plan.policy_version,
         binding=b"",
     )
 
@@ -161,7 +162,8 @@ def _write(connection: Connection, issue: Issue, user: User, bound: _Bound) -> D
         raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
     gone = _make_place(connection, issue)
     keysets.insert_keyset(connection, fresh)
-    lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, {"delivery": fresh.delivery})]
+    made = {"delivery": fresh.delivery, "device_id": plan.device_id, "policy_version": plan.policy_version}
+    lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, made)]
     for seen, changed in bound.ended:
         keysets.change_keyset(connection, seen, changed)
         loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, plan.now)
@@ -212,5 +214,5 @@ def _event(
         application_id=plan.application_id,
         user_id=plan.user_id,
         keyset_id=keyset_id,
-        detail={"device_id": plan.device_id, **detail} if type_ is EventType.KEYSET_ISSUED else detail,
+        detail=detail,
     )

@@ -13,7 +13,9 @@ from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetStatus
+from gateway.rules.policy import Policy
 from gateway.rules.user import User
+from gateway.rules.user_settings import policy_for
 from gateway.scenarios import bindings, keynames
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event, record
@@ -48,6 +50,17 @@ class Caller:
     envelope: Envelope
     origin: Origin
     now: datetime
+
+    @property
+    def policy(self) -> Policy:
+        """The application's policy, as it is for this user."""
+        return policy_for(self.application.policy, self.user.settings)
+
+    def require_allowed_unlocking(self) -> None:
+        """Refuse if the keys were unlocked by a finger or a face where the password is required; the phone says so."""
+        if self.envelope.device.get("uv") == "biometric" and self.policy.forbid_biometrics:
+            detail = "The policy forbids biometrics: unlock the keys with the password."
+            raise Refusal("not_allowed_by_policy", "keys unlocked by biometrics", detail=detail)
 
 
 @dataclass(frozen=True, slots=True)

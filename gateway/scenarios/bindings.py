@@ -43,6 +43,7 @@ def binding_input(keyset: Keyset, user_status: UserStatus) -> bytes:
         lapses_at=keyset.lapses_at,
         registered_at=keyset.registered_at,
         ended_at=keyset.ended_at,
+        policy_version=keyset.policy_version,
     ).encode()
 
 
@@ -139,4 +140,5 @@ def transaction_input(transaction: Transaction) -> bytes:
         callback_url=transaction.callback_url,
         created_at=transaction.created_at,
         expires_at=transaction.expires_at,
+        policy_version=transaction.policy_version,
     ).encode()

@@ -101,6 +101,7 @@ def prove(
     ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
 ) -> Answer:
     """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
+    caller.require_allowed_unlocking()
     bindings.require_bound_transaction(ctx, transaction)
     keyset, policy = caller.keyset, caller.application.policy
     message = proofs.message_about(

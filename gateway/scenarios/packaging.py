@@ -51,7 +51,8 @@ class Plan:
     given_secret: str | None = None
     sealing: Sealing | None = None
     renews: str | None = None
-    policy: Policy
+    policy: Policy  # as it is for the user
+    policy_version: int
     now: datetime
 
     @property

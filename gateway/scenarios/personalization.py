@@ -14,6 +14,7 @@ from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.policy import Policy
 from gateway.rules.secret_strength import BITS_LEAST, is_strong
+from gateway.rules.user_settings import policy_for
 from gateway.scenarios import keynames
 from gateway.scenarios.access import Asker
 from gateway.scenarios.adoption import Issue, adopt, gather
@@ -22,7 +23,7 @@ from gateway.scenarios.idempotency import Once, claim, release
 from gateway.scenarios.packaging import Plan, Sealing, make_package
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.representation import keyset_view
-from gateway.store import loose_keys
+from gateway.store import loose_keys, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire.package import Package
@@ -73,7 +74,8 @@ async def issue_keyset(
             ``already_delivered``.
         BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
-    issue = Issue(asker, _make_plan(ctx, asker, user_id, delivery, given), once, origin)
+    policy = await ctx.reading(_policy_for, asker, user_id)
+    issue = Issue(asker, _make_plan(ctx, asker, policy, user_id, delivery, given), once, origin)
     await ctx.unit(_plan_keys, issue)
     try:
         package = await ctx.on_device(make_package, ctx, issue.plan)
@@ -84,29 +86,41 @@ async def issue_keyset(
     return Issued(keyset_view(keyset, device), package)
 
 
-def _make_plan(ctx: Context, asker: Asker, user_id: str, delivery: Delivery, given: Given) -> Plan:
-    policy = asker.application.policy
+def _policy_for(connection: Connection, asker: Asker, user_id: str) -> Policy:
+    user = users.find_user(connection, asker.application.id, user_id)
+    return policy_for(asker.application.policy, None if user is None else user.settings)
+
+
+def _make_plan(
+    ctx: Context, asker: Asker, policy: Policy, user_id: str, delivery: Delivery, given: Given
+) -> Plan:
     _check_secret(delivery, given.secret, policy)
     if (delivery is Delivery.SEALED) != (given.sealing is not None):
         detail = "wrap_key and oaep belong to the delivery sealed, and only there."
         raise Refusal("malformed_request", "key and delivery do not fit", detail=detail)
-    plan = new_plan(ctx, asker.application, user_id, delivery, given.device_id)
+    plan = new_plan(ctx, asker.application, policy, user_id, delivery, given.device_id)
     return replace(plan, given_secret=given.secret, sealing=given.sealing)
 
 
 def new_plan(
-    ctx: Context, application: Application, user_id: str, delivery: Delivery, device_id: str | None
+    ctx: Context,
+    application: Application,
+    policy: Policy,
+    user_id: str,
+    delivery: Delivery,
+    device_id: str | None,
 ) -> Plan:
-    """Return a plan for new keys with new names, as the application's policy has it now.
+    """Return a plan for new keys with new names.
 
     Args:
         ctx: the parts.
         application: whose user.
+        policy: as it is for the user.
         user_id: whose keys.
         delivery: how they travel.
         device_id: whose keys they replace; None: they are for a new device.
     """
-    policy, now = application.policy, ctx.clock.now()
+    now = ctx.clock.now()
     return Plan(
         application_id=application.id,
         user_id=user_id,
@@ -118,6 +132,7 @@ def new_plan(
         kauth=keynames.new_secret(ctx, policy.residency),
         salt=secrets.token_bytes(16),
         policy=policy,
+        policy_version=application.policy_version,
         now=now.replace(microsecond=0),
     )
 

@@ -62,7 +62,7 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
         await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
         refusal.recorded = True
         raise
-    policy = package_policy(caller.application.policy, caller.keyset.step_seconds).encode()
+    policy = package_policy(caller.policy, caller.keyset.step_seconds).encode()
     return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
 
 

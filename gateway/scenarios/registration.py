@@ -10,6 +10,7 @@ from gateway.rules import keyset as keyset_rules
 from gateway.rules.device import Device
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
+from gateway.rules.policy import Flag
 from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
@@ -44,7 +45,10 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
         Refusal: ``proof_refused``, ``already_registered``, ``package_differs``, ``not_allowed_by_policy``.
     """
     body = Register.read(caller.envelope.body)
-    if caller.application.policy.bind_to_device and not body.fingerprint:
+    caller.require_allowed_unlocking()
+    # What the package said, and the HSM vouches for, or what was decided since.
+    bound = Flag.BIND_TO_DEVICE & caller.keyset.flags or caller.policy.bind_to_device
+    if bound and not body.fingerprint:
         raise Refusal(
             "not_allowed_by_policy", detail="The policy binds keys to a device: send its fingerprint."
         )
@@ -88,7 +92,7 @@ def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
     return {
         "keyset": keyset.id,
         "valid_until": format_time(keyset.valid_until),
-        "policy": base64s.encode(package_policy(caller.application.policy, keyset.step_seconds).encode()),
+        "policy": base64s.encode(package_policy(caller.policy, keyset.step_seconds).encode()),
     }
 
 

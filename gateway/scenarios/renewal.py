@@ -51,12 +51,17 @@ async def renew_keys(ctx: Context, caller: Caller) -> dict[str, Any]:
         hsm.errors.DeliveryRefused: the token cannot wrap keys.
     """
     body = Renew.read(caller.envelope.body)
+    if not caller.policy.renewal_allowed:
+        detail = "The policy keeps phones from renewing keys: the application issues new ones."
+        raise Refusal("not_allowed_by_policy", "renewal is not allowed", detail=detail)
+    caller.require_allowed_unlocking()
     verdict = await ctx.on_device(_prove, ctx, caller, body)
     if not verdict.accepted:
         await _refuse(ctx, caller, verdict)
     modulus, exponent = rsakey.rsa_from_spki(body.wrap_key, least_bits=rsakey.LEAST_BITS_TO_RENEW)
     keyset = caller.keyset
-    plan = new_plan(ctx, caller.application, keyset.user_id, Delivery.SEALED, keyset.device_id)
+    sealed = Delivery.SEALED
+    plan = new_plan(ctx, caller.application, caller.policy, keyset.user_id, sealed, keyset.device_id)
     plan = replace(plan, sealing=Sealing(modulus, exponent, body.oaep), renews=keyset.id)
     await ctx.unit(_plan_keys, caller, plan)
     try:
@@ -163,7 +168,13 @@ def _write(connection: Connection, caller: Caller, plan: Plan, user: User, bound
         raise Refusal("concurrent_change", "the sweep was faster than the renewal")
     keysets.insert_keyset(connection, bound.fresh)
     ids = {"application_id": plan.application_id, "user_id": plan.user_id}
-    detail = {"delivery": plan.delivery, "renews": plan.renews, "device": caller.envelope.device}
+    detail = {
+        "delivery": plan.delivery,
+        "renews": plan.renews,
+        "device_id": plan.device_id,
+        "policy_version": plan.policy_version,
+        "device": caller.envelope.device,
+    }
     lines = [
         make_event(
             EventType.KEYSET_ISSUED,

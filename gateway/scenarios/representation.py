@@ -10,6 +10,7 @@ from typing import Any
 from gateway.rules.confirmation import OFFLINE
 from gateway.rules.device import Device
 from gateway.rules.keyset import Keyset, KeysetStatus
+from gateway.rules.policy import Flag
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.rules.user import User
 from gateway.store.authentications import Authentication
@@ -30,6 +31,7 @@ def user_view(user: User, keysets: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "status": user.status,
         "reason": user.reason,
         "failures": user.failures,
+        "settings": dict(user.settings or {}),
         "created_at": _time(user.created_at),
         "keysets": list(keysets),
     }
@@ -43,6 +45,8 @@ def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
         "status": keyset.status,
         "delivery": keyset.delivery,
         "renews": keyset.renews,
+        "flags": [str(flag.name).lower() for flag in Flag if flag & keyset.flags],
+        "policy_version": keyset.policy_version,
         "created_at": _time(keyset.created_at),
         "valid_until": _time(keyset.valid_until),
         "lapses_at": _time(keyset.lapses_at),
@@ -102,6 +106,7 @@ def summary_view(transaction: Transaction) -> dict[str, Any]:
         "digits": transaction.digits,
         "offline": transaction.offline,
         "kpublic_required": transaction.kpublic_required,
+        "policy_version": transaction.policy_version,
         "created_at": _time(transaction.created_at),
         "expires_at": _time(transaction.expires_at),
         "settled_at": _time(transaction.settled_at),

@@ -84,6 +84,7 @@ def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
         created_at=now,
         expires_at=now + timedelta(seconds=wish.expires_in_seconds or policy.transaction_seconds),
         settled_at=None,
+        policy_version=asker.application.policy_version,
     )
 
 

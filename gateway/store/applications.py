@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from gateway.rules import policy as policies
 from gateway.rules.policy import Policy
 from gateway.store.database import insert_new
-from gateway.store.tables import applications, credentials
+from gateway.store.tables import applications, credentials, policy_versions
 
 _BY_IDS = sa.select(applications).where(applications.c.id.in_(sa.bindparam("ids", expanding=True)))
 _CREDENTIAL = sa.select(credentials).where(credentials.c.id == sa.bindparam("id"))
@@ -31,6 +31,15 @@ class Application:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One policy of an application, in the words of its time, and since when it was in force."""
+
+    version: int
+    policy: dict[str, Any]
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """One API key of an application; ``digest`` is a MAC by the HSM over the key's secret."""
@@ -44,8 +53,8 @@ class Credential:
 
 
 def insert_application(connection: Connection, application: Application) -> bool:
-    """Add the application; False when its name is taken."""
-    return insert_new(
+    """Add the application with the first version of its policy; False when its name is taken."""
+    made = insert_new(
         connection,
         applications,
         id=application.id,
@@ -57,6 +66,10 @@ def insert_application(connection: Connection, application: Application) -> bool
         policy_version=application.policy_version,
         created_at=application.created_at,
     )
+    if made:
+        version, since = application.policy_version, application.created_at
+        _keep_policy(connection, application.id, version, application.policy, since)
+    return made
 
 
 def find_application(connection: Connection, application_id: str) -> Application | None:
@@ -90,15 +103,45 @@ def replace_callback(connection: Connection, application_id: str, callback_url: 
     )
 
 
-def replace_policy(connection: Connection, application_id: str, policy: Policy) -> int:
-    """Put the policy in force and return its new version."""
+def replace_policy(connection: Connection, application_id: str, policy: Policy, now: datetime) -> int:
+    """Put the policy in force, keep it under its version, and return that."""
     statement = (
         sa.update(applications)
         .where(applications.c.id == application_id)
         .values(policy=policies.to_json(policy), policy_version=applications.c.policy_version + 1)
         .returning(applications.c.policy_version)
     )
-    return int(connection.execute(statement).scalar_one())
+    version = int(connection.execute(statement).scalar_one())
+    _keep_policy(connection, application_id, version, policy, now)
+    return version
+
+
+def _keep_policy(
+    connection: Connection, application_id: str, version: int, policy: Policy, now: datetime
+) -> None:
+    connection.execute(
+        sa.insert(policy_versions).values(
+            application_id=application_id, version=version, policy=policies.to_json(policy), created_at=now
+        )
+    )
+
+
+def find_policy(connection: Connection, application_id: str, version: int) -> PolicyVersion | None:
+    """Return the policy that had this version, as it was written then, or None."""
+    chosen = sa.select(policy_versions).where(
+        policy_versions.c.application_id == application_id, policy_versions.c.version == version
+    )
+    row = connection.execute(chosen).one_or_none()
+    return None if row is None else PolicyVersion(row.version, row.policy, row.created_at)
+
+
+def list_policies(connection: Connection, application_id: str, after: int, limit: int) -> list[PolicyVersion]:
+    """Return a page of the policies there were, oldest first, from the version after ``after`` on."""
+    chosen = sa.select(policy_versions).where(
+        policy_versions.c.application_id == application_id, policy_versions.c.version > after
+    )
+    rows = connection.execute(chosen.order_by(policy_versions.c.version).limit(limit))
+    return [PolicyVersion(row.version, row.policy, row.created_at) for row in rows]
 
 
 def raise_webhook_version(connection: Connection, seen: Application, now: datetime) -> bool:

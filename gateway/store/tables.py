@@ -79,6 +79,13 @@ applications = sa.Table(
     _json("policy"), _number("policy_version", 1), _moment("created_at"),
 )  # fmt: skip
 
+# Every policy that ever was in force, so that what a transaction or keyset was made under can be read later.
+policy_versions = sa.Table(
+    "policy_versions", metadata,
+    sa.Column("application_id", sa.ForeignKey("applications.id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False), _json("policy"), _moment("created_at"),
+)  # fmt: skip
+
 credentials = sa.Table(
     "credentials", metadata,
     _id(), _application(), _bytes("digest"), _json("scopes"),
@@ -90,7 +97,7 @@ users = sa.Table(
     sa.Column("application_id", sa.ForeignKey("applications.id"), primary_key=True),
     sa.Column("user_id", sa.String(64), primary_key=True),
     _text("status", 16), _text("reason", 200, nullable=True), _number("failures", 0), _number("version", 1),
-    _moment("created_at"),
+    _moment("created_at"), sa.Column("settings", sa.JSON(none_as_null=True), nullable=True),
     sa.Index(None, "failures", sqlite_where=sa.text("failures > 0"), postgresql_where=sa.text("failures > 0")),
 )  # fmt: skip
 
@@ -112,7 +119,8 @@ keysets = sa.Table(
     _bytes("salt"), _bytes("package_sha256"),
     _moment("created_at"), _moment("valid_until"), _moment("lapses_at", nullable=True, index=True),
     _moment("registered_at", nullable=True), _moment("ended_at", nullable=True),
-    _moment("code_given_at", nullable=True), _bytes("binding"), _number("binding_version", 1), _of_user(),
+    _moment("code_given_at", nullable=True), _number("policy_version", 1),
+    _bytes("binding"), _number("binding_version", 1), _of_user(),
     sa.Index(None, "application_id", "user_id"), sa.UniqueConstraint("khmac"), sa.UniqueConstraint("kauth"),
     sa.Index(None, "kpublic"),
 )  # fmt: skip
@@ -131,8 +139,8 @@ transactions = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False), _bytes("content_sha256"), _number("digits"),
     sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
     _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
-    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _bytes("binding"),
-    _number("binding_version", 1), _of_user(),
+    _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _number("policy_version", 1),
+    _bytes("binding"), _number("binding_version", 1), _of_user(),
     sa.Index(None, "application_id", "id"), sa.Index(None, "application_id", "user_id", "status"),
     sa.Index(None, "status", "expires_at"),
 )  # fmt: skip
@@ -206,6 +214,14 @@ idempotency = sa.Table(
     sa.Column("application_id", sa.String(64), primary_key=True), sa.Column("key", sa.String(128), primary_key=True),
     _bytes("request_sha256"), _text("state", 16), sa.Column("resource", sa.String(64), nullable=True),
     _moment("expires_at", index=True),
+)  # fmt: skip
+
+# By what a token proves that its keys of the gateway are the right ones; a value tells nothing of the key.
+house_keys = sa.Table(
+    "house_keys", metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    _bytes("value"), _moment("created_at"),
 )  # fmt: skip
 
 receipt_keys = sa.Table(

@@ -1,6 +1,6 @@
 """What is remembered of users: their state and their consecutive failures."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +38,7 @@ def insert_user(connection: Connection, user: User) -> bool:
         failures=user.failures,
         version=user.version,
         created_at=user.created_at,
+        settings=user.settings,
     )
 
 
@@ -86,6 +87,16 @@ def raise_version(connection: Connection, seen: User) -> bool:
         sa.update(users)
         .where(_is(seen.application_id, seen.user_id), users.c.version == seen.version)
         .values(version=users.c.version + 1)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def change_settings(connection: Connection, seen: User, settings: Mapping[str, Any]) -> bool:
+    """Write what is decided for the user alone, if nobody changed the user since it was seen."""
+    statement = (
+        sa.update(users)
+        .where(_is(seen.application_id, seen.user_id), users.c.version == seen.version)
+        .values(settings=dict(settings) or None, version=users.c.version + 1)
     )
     return connection.execute(statement).rowcount == 1
 

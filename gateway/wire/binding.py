@@ -40,6 +40,7 @@ class KeysetBinding:
     lapses_at: datetime | None
     registered_at: datetime | None
     ended_at: datetime | None
+    policy_version: int
 
     def encode(self) -> bytes:
         """Return the TLV the binding key authenticates; an absent value is an empty one.
@@ -71,6 +72,7 @@ class KeysetBinding:
             _moment(self.lapses_at),
             _moment(self.registered_at),
             _moment(self.ended_at),
+            self.policy_version.to_bytes(4, "big"),
         )
         return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
 
@@ -93,6 +95,7 @@ class TransactionBinding:
     callback_url: str | None
     created_at: datetime
     expires_at: datetime
+    policy_version: int
 
     def encode(self) -> bytes:
         """Return the TLV the binding key authenticates; an absent value is an empty one.
@@ -115,6 +118,7 @@ class TransactionBinding:
             (self.callback_url or "").encode(),
             _moment(self.created_at),
             _moment(self.expires_at),
+            self.policy_version.to_bytes(4, "big"),
         )
         return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
 

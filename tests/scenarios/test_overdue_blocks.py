@@ -29,6 +29,7 @@ def test_a_stricter_policy_blocks_whoever_failed_as_often_already(any_bench: Ben
             applications.replace_policy,
             any_bench.asker.application.id,
             policy.from_json({"failures_most": 3}),
+            any_bench.clock.now(),
         )
     )
     assert run(block_overdue(any_bench.ctx)) == 1

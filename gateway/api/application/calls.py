@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from gateway.api.application import authentication_forms, models, views
+from gateway.api.application import authentication_forms, models, policy_forms, views
 from gateway.api.application.asking import Ask
-from gateway.api.application.handlers import accounts, authentications, event_streams, transactions
+from gateway.api.application.handlers import accounts, authentications, event_streams, policies, transactions
 from gateway.api.problems import Reply
 from gateway.scenarios.context import Context
 
@@ -77,6 +77,11 @@ CALLS: tuple[Call, ...] = (
     Call(method="POST", path=_USER + "/unblock", name="unblockUser", about="Unblock a user.",
          scope="user:unblock", handler=accounts.unblock_user, takes=models.Empty, gives=views.UserView,
          problems=("not_found", "user_deleted", "integrity_failure")),
+    Call(method="PUT", path=_USER + "/settings", name="putUserSettings",
+         about="Decide flags and password rules for one user alone; what is not named is as in the policy.",
+         scope="user:settings", handler=policies.put_settings, takes=policy_forms.PutUserSettings,
+         gives=views.UserView,
+         problems=("not_found", "user_blocked", "user_deleted", "concurrent_change")),
     Call(method="POST", path=_USER + "/keysets", name="issueKeyset",
          about="Make new keys in the HSM and get their package, once. For one more device where the policy has room, "
                "else in place of the keys before, or of those of the device that is named.",
@@ -176,6 +181,14 @@ CALLS: tuple[Call, ...] = (
     Call(method="PUT", path="/v1/policy", name="putPolicy",
          about="Put a policy in force; what is not named has its default.", scope="policy:write",
          handler=accounts.put_policy, takes=models.PutPolicy, gives=views.PolicyView),
+    Call(method="GET", path="/v1/policy/versions", name="listPolicyVersions",
+         about="Read a page of the policies there were, oldest first, each with the time from which it was in force.",
+         scope="policy:read", handler=policies.list_versions, gives=policy_forms.PolicyVersionList,
+         query=(Query(name="after", about="the `next` of the page before", pattern=r"\d{1,9}", is_number=True),
+                _LIMIT)),
+    Call(method="GET", path="/v1/policy/versions/{version}", name="getPolicyVersion",
+         about="Read the policy of the version that a transaction or keyset names.", scope="policy:read",
+         handler=policies.get_version, gives=policy_forms.PolicyVersionView, problems=("not_found",)),
     Call(method="POST", path="/v1/webhook-secret", name="rotateWebhookSecret",
          about="Make the next callback secret and see it, once. For 24 hours callbacks carry both seals.",
          scope="webhook:rotate", handler=accounts.rotate_secret, takes=models.Empty,

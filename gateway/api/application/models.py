@@ -1,9 +1,10 @@
 """What do the requests of the application door look like: the schemas of bodies in the OpenAPI document."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.api.application.policy_forms import PolicyValues
 from gateway.api.describing import Base64
 
 Id = Annotated[str, Field(min_length=1, max_length=64)]
@@ -112,9 +113,9 @@ class VerifySignature(Body):
 
     @model_validator(mode="after")
     def _something_to_verify(self) -> "VerifySignature":
-        if self.code is None and self.signature is None:
         if (self.transaction is None) == (self.authentication is None):
             raise ValueError("exactly one of transaction and authentication is needed")
+        if self.code is None and self.signature is None:
             raise ValueError("code or signature is needed")
         if sum(value is not None for value in (self.content, self.text, self.content_sha256)) > 1:
             raise ValueError("at most one of content, text and content_sha256")
@@ -124,4 +125,4 @@ class VerifySignature(Body):
 class PutPolicy(Body):
     """The values that differ from the defaults."""
 
-    policy: dict[str, int | bool | str | list[Any] | dict[str, Any] | None]
+    policy: PolicyValues

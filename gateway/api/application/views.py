@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.application.policy_forms import PolicyValues, UserSettings
 from gateway.api.describing import Base64
 
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -51,6 +52,8 @@ class KeysetView(View):
     status: Literal["issued", "active", "deleted", "void", "lapsed", "unreadable"]
     delivery: Literal["online", "qr", "qr_and_code", "sealed", "unreadable"]
     renews: str | None = Field(description="The keyset that the phone renewed with it.")
+    flags: list[str] = Field(description="The flags that travelled in its package.")
+    policy_version: int = Field(description="Of the policy under which it was made.")
     created_at: Time
     valid_until: Time
     lapses_at: Time | None
@@ -66,6 +69,7 @@ class UserView(View):
     status: Literal["active", "blocked", "deleted"]
     reason: str | None
     failures: int
+    settings: UserSettings
     created_at: Time
     keysets: list[KeysetView]
 
@@ -136,6 +140,7 @@ class TransactionView(View):
     digits: int
     offline: bool
     kpublic_required: bool
+    policy_version: int = Field(description="Of the policy under which it was created.")
     created_at: Time
     expires_at: Time
     settled_at: Time | None
@@ -224,7 +229,7 @@ class PolicyView(View):
     """The policy in force and its version."""
 
     version: int
-    policy: dict[str, int | bool | str | list[Any] | dict[str, Any] | None]
+    policy: PolicyValues
 
 
 class WebhookSecret(View):

@@ -123,7 +123,9 @@ def event_filters(ask: Ask) -> dict[str, str]:
 async def list_events(ctx: Context, ask: Ask) -> Reply:
     """Read a page of events."""
     limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
-    views = await administration.list_events(ctx, ask.asker, event_filters(ask), ask.number("after", 0), limit)
+    views = await administration.list_events(
+        ctx, ask.asker, event_filters(ask), ask.number("after", 0), limit
+    )
     following = views[-1]["number"] if len(views) == limit else None
     return json_reply(200, {"events": views, "next": following})
 
@@ -136,7 +138,7 @@ async def get_policy(_ctx: Context, ask: Ask) -> Reply:
 async def put_policy(ctx: Context, ask: Ask) -> Reply:
     """Replace the policy."""
     body: models.PutPolicy = ask.body
-    return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy, ask.origin))
+    return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy.root, ask.origin))
 
 
 async def rotate_secret(ctx: Context, ask: Ask) -> Reply:

@@ -115,6 +115,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_loose_keys_doomed_at"), "loose_keys", ["doomed_at"], unique=False)
     op.create_index(op.f("ix_loose_keys_planned_at"), "loose_keys", ["planned_at"], unique=False)
     op.create_table(
+        "house_keys",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_house_keys")),
+    )
+    op.create_table(
         "receipt_keys",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("thumbprint", sa.String(length=64), nullable=False),
@@ -142,6 +150,17 @@ def upgrade() -> None:
             ["application_id"], ["applications.id"], name=op.f("fk_credentials_application_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credentials")),
+    )
+    op.create_table(
+        "policy_versions",
+        sa.Column("application_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("policy", sa.JSON(), nullable=False),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.id"], name=op.f("fk_policy_versions_application_id")
+        ),
+        sa.PrimaryKeyConstraint("application_id", "version", name=op.f("pk_policy_versions")),
     )
     op.create_table(
         "deliveries",
@@ -180,6 +199,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("settings", sa.JSON(none_as_null=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["application_id"], ["applications.id"], name=op.f("fk_users_application_id")
         ),
@@ -250,6 +270,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("expires_at", Moment(), nullable=False),
         sa.Column("settled_at", Moment(), nullable=True),
+        sa.Column("policy_version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("binding", sa.LargeBinary(), nullable=False),
         sa.Column("binding_version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
@@ -309,6 +330,7 @@ def upgrade() -> None:
         sa.Column("registered_at", Moment(), nullable=True),
         sa.Column("ended_at", Moment(), nullable=True),
         sa.Column("code_given_at", Moment(), nullable=True),
+        sa.Column("policy_version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("binding", sa.LargeBinary(), nullable=False),
         sa.Column("binding_version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,37 @@
+"""What the calls about policies that were in force, and about what is decided for one user, do."""
+
+from gateway.api.application import policy_forms
+from gateway.api.application.asking import Ask
+from gateway.api.problems import Reply, json_reply
+from gateway.refusals import Refusal
+from gateway.scenarios import administration, user_settings
+from gateway.scenarios.context import Context
+
+_PAGE = 50
+_PAGE_MOST = 200
+_DIGITS_MOST = 9
+
+
+async def list_versions(ctx: Context, ask: Ask) -> Reply:
+    """Read a page of the policies there were."""
+    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
+    found = await administration.list_policies(ctx, ask.asker, ask.number("after", 0), limit)
+    following = found[-1]["version"] if len(found) == limit else None
+    return json_reply(200, {"versions": found, "next": following})
+
+
+async def get_version(ctx: Context, ask: Ask) -> Reply:
+    """Read the policy that had a version."""
+    named = ask.path["version"]
+    if not (named.isascii() and named.isdigit() and len(named) <= _DIGITS_MOST):
+        raise Refusal("not_found", "no number of a version")
+    return json_reply(200, await administration.fetch_policy(ctx, ask.asker, int(named)))
+
+
+async def put_settings(ctx: Context, ask: Ask) -> Reply:
+    """Decide flags and password rules for one user."""
+    body: policy_forms.PutUserSettings = ask.body
+    view = await user_settings.put_settings(
+        ctx, ask.asker, ask.path["user_id"], body.settings.root, ask.origin
+    )
+    return json_reply(200, view)
