@@ -33,6 +33,7 @@ def test_a_long_poll_under_way_is_answered_before_a_stopped_door_ends(stage: Sta
     time.sleep(1)
     status = door.stop()
     asking.join()
+    bank.close()
     assert answers == ["pending"]
     assert status == 0
 
@@ -42,7 +43,7 @@ def test_a_stream_of_events_ends_cleanly_when_a_door_is_stopped(stage: Stage, do
     ended = []
 
     def follow() -> None:
-        with following(door.bank(stage.keys["api_key"])) as reader:
+        with door.bank(stage.keys["api_key"]) as bank, following(bank) as reader:
             ended.append("open")
             for _ in reader.events():
                 pass
