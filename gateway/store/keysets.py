@@ -76,6 +76,7 @@ def lapsed_keysets(connection: Connection, now: datetime, most: int) -> list[Key
 def change_keyset(connection: Connection, seen: Keyset, changed: Keyset) -> bool:
     """Replace the row if it still is the one seen (its binding tells), and say whether it was."""
     values = {name: value for name, value in asdict(changed).items() if value != getattr(seen, name)}
+    values["binding"] = changed.binding  # there is always something to write, or it would be no statement
     statement = (
         sa.update(keysets).where(keysets.c.id == seen.id, keysets.c.binding == seen.binding).values(**values)
     )
