@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.refusals import Refusal
 from gateway.rules.authentication_rule import PLACEHOLDERS, RULES_MOST, AuthenticationRule, read_rules
+from gateway.rules.scoring_policy import Scoring, read_scoring
 
 
 class Flag(IntFlag):
@@ -63,6 +64,7 @@ class Policy:
     transaction_seconds_most: int = 30 * 86400
     residency: Residency = Residency.RESIDENT
     authentication_rules: tuple[AuthenticationRule, ...] = ()
+    scoring: Scoring | None = None
 
     @property
     def flags(self) -> Flag:
@@ -120,6 +122,11 @@ STRUCTURES: dict[str, tuple[Callable[[object], Any], str, str]] = {
         "which content authenticates a user without being asked for; places in a template: "
         + "; ".join(f"`{{{name}}}` {about}" for name, about in PLACEHOLDERS.items())
         + ". Exactly one of `{time}` and `{step}` must be there",
+    ),
+    "scoring": (
+        read_scoring,
+        "null, or an object: [scoring](#scoring)",
+        "whether answers are scored, how, and what is refused",
     ),
 }
 
