@@ -7,13 +7,16 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from scripts.benchmarks import confirm, endurance, residency, slow_device
+from scripts.benchmarks import confirm, endurance, enrol, offline, residency, slow_device, verify
 from scripts.benchmarks.page import write_page
 from scripts.benchmarks.sheet import Sheet
 from tests.tokens import configure, create_token
 
 _SCENARIOS: dict[str, tuple[ModuleType, str]] = {
     "confirm": (confirm, "confirmations per second, next to an echo on the same server, in one run"),
+    "enrol": (enrol, "users who are given keys, next to what the token alone can make"),
+    "offline": (offline, "short codes per second, submitted by the bank"),
+    "verify": (verify, "verifications of past answers per second"),
     "device": (slow_device, "MACs per second of a slow device with 1, 4 and 16 sessions"),
     "residency": (residency, "keys on the token and derived ones, by number of users"),
     "endurance": (endurance, "what millions of device operations leave behind"),

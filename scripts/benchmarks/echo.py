@@ -18,9 +18,7 @@ async def _livez(_request: Request) -> Response:
     return Response(b"")
 
 
-app = Starlette(
-    routes=[Route("/client/v1/transactions.approve", _echo, methods=["POST"]), Route("/livez", _livez)]
-)
+app = Starlette(routes=[Route("/livez", _livez), Route("/{path:path}", _echo, methods=["POST"])])
 
 
 def main() -> None:

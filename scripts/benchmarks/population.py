@@ -11,7 +11,7 @@ from rich.progress import track
 from gateway.ids import new_id
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
 from gateway.scenarios.bindings import transaction_input
-from gateway.store import transactions
+from gateway.store import applications, transactions
 from gateway.store.database import Database
 from hsm.device import Device
 from scripts.benchmarks.exchange import Approval, Exchange
@@ -48,6 +48,13 @@ def _enrol(bank: Bank, user: str) -> Phone:
     phone.register()
     phone.close()  # from now on it signs only; the load generator sends
     return phone
+
+
+def application_of(database: Database) -> str:
+    """Return the id of the one application there is."""
+    with database.reading() as connection:
+        (found,) = applications.list_applications(connection)
+    return found.id
 
 
 class Transactions:
