@@ -22,6 +22,7 @@ BODIES: dict[str, Json] = {
     "createUser": {},
     "blockUser": {"reason": "none of your business"},
     "unblockUser": {},
+    "putUserSettings": {"settings": {}},
     "issueKeyset": {"delivery": "qr"},
     "fetchActivationCode": {},
     "createTransaction": {"user": "USER", "media_type": "text/plain", "text": "Pay"},
@@ -38,7 +39,7 @@ BODIES: dict[str, Json] = {
     "putPolicy": {"policy": {}},
     "rotateWebhookSecret": {},
 }
-OF_THE_ASKER = {"createUser", "getPolicy", "putPolicy", "rotateWebhookSecret"}
+OF_THE_ASKER = {"createUser", "getPolicy", "getPolicyVersion", "putPolicy", "rotateWebhookSecret"}
 
 
 @pytest.fixture(scope="module")

@@ -169,6 +169,10 @@ class Bank:
         """All keysets of the user."""
         return _list(self.call("GET", f"/v1/users/{_id(user)}/keysets"), "keysets")
 
+    def put_settings(self, user: str, **settings: object) -> Json:
+        """Decide flags and password rules for the user alone."""
+        return self.call("PUT", f"/v1/users/{_id(user)}/settings", {"settings": settings})
+
     def devices(self, user: str) -> list[Json]:
         """All devices of the user."""
         return _list(self.call("GET", f"/v1/users/{_id(user)}/devices"), "devices")
@@ -267,6 +271,14 @@ class Bank:
     def put_policy(self, policy: Json) -> Json:
         """Replace the policy."""
         return self.call("PUT", "/v1/policy", policy)
+
+    def policy_version(self, version: int) -> Json:
+        """The policy that had this version."""
+        return self.call("GET", f"/v1/policy/versions/{version}")
+
+    def policy_versions(self, **query: object) -> Json:
+        """A page of the policies there were: after, limit."""
+        return self.call("GET", "/v1/policy/versions", params=query)
 
     def new_webhook_secret(self) -> Json:
         """Rotate the secret of the callbacks' seals."""

@@ -1,0 +1,46 @@
+"""Can a bank tell what a user's keys were made under, and decide the rules of a user's phone?"""
+
+import pytest
+
+from tests.counterparts.bank import Bank, BankRefused
+from tests.counterparts.phone_line import Refused
+from tests.journeys.stage import Stage
+
+UNLIKE_OTHERS = {"validity_days": 301}
+
+
+@pytest.fixture(scope="module")
+def bank(stage: Stage) -> Bank:
+    """A bank whose policy no other module uses."""
+    return stage.bank_with(**UNLIKE_OTHERS)
+
+
+def test_what_a_transaction_names_can_be_read(stage: Stage, bank: Bank) -> None:
+    shown = stage.ask(stage.phone(bank=bank), bank=bank)
+    bank.put_policy({"policy": {**UNLIKE_OTHERS, "digits": 6}})
+    bank.put_policy({"policy": UNLIKE_OTHERS})
+    named = bank.transaction(shown.transaction)["policy_version"]
+    assert bank.policy_version(named)["policy"]["digits"] == 8
+    [second] = bank.policy_versions(after=named, limit=1)["versions"]
+    assert (second["version"], second["policy"]["digits"]) == (named + 1, 6)
+    assert bank.policy()["version"] == named + 2
+    for wrong in (0, named + 3, -1, 10**12):
+        with pytest.raises(BankRefused) as refused:
+            bank.policy_version(wrong)
+        assert refused.value.code == "not_found"
+
+
+def test_the_rules_of_one_user_are_told_to_its_phone_and_held_to(stage: Stage, bank: Bank) -> None:
+    user = stage.user(bank)
+    decided = {"password_length": 9, "renewal_allowed": False}
+    assert bank.put_settings(user, **decided)["settings"] == decided
+    phone = stage.phone(user, bank)
+    assert phone.account.policy.password_length == 9
+    with pytest.raises(Refused) as refused:
+        phone.renew()
+    assert refused.value.code == "not_allowed_by_policy"
+    [event] = bank.events(user=user, type="user.settings_changed")["events"]
+    assert event["detail"] == {"settings": decided, "before": {}}
+    with pytest.raises(BankRefused) as wrong:
+        bank.put_settings(user, failures_most=1)
+    assert [each["pointer"] for each in wrong.value.problem["errors"]] == ["/failures_most"]
