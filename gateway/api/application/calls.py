@@ -1,5 +1,6 @@
 """Which calls does the application door offer: one table, from which routes and OpenAPI document are made."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,12 +18,18 @@ _SMALL = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One parameter of the query string."""
+    """One parameter of the query string: text of a form, or a whole number within bounds."""
 
     name: str
     about: str
-    pattern: str
-    is_number: bool = False
+    pattern: str = r"0|[1-9]\d{0,14}"
+    bounds: tuple[int, int] | None = None
+
+    def takes(self, value: str) -> bool:
+        """Say whether the value is of the form."""
+        if re.fullmatch(self.pattern, value) is None:
+            return False
+        return self.bounds is None or self.bounds[0] <= int(value) <= self.bounds[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,8 @@ class Call:
         return content_bytes_most * 3 // 2 + _SMALL if self.carries_content else _SMALL
 
 
-_LIMIT = Query(name="limit", about="most entries, 1 to 200", pattern=r"[1-9]\d{0,2}", is_number=True)
+_NUMBERS = (0, 10**15 - 1)
+_LIMIT = Query(name="limit", about="most entries", bounds=(1, 200))
 _ID = r"[A-Za-z0-9_]{1,64}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _USER = "/v1/users/{user_id}"
@@ -120,7 +128,7 @@ CALLS: tuple[Call, ...] = (
          handler=transactions.create, takes=models.CreateTransaction, gives=views.TransactionView,
          statuses=(201,), key_required=True, key_accepted=True, carries_content=True,
          problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
-                   "idempotency_key_required", "idempotency_mismatch", "in_progress")),
+                   "idempotency_mismatch", "in_progress")),
     Call(method="GET", path="/v1/transactions", name="listTransactions",
          about="Read a page of transactions, newest first.", scope="transaction:read",
          handler=transactions.list_page, gives=views.TransactionList,
@@ -131,7 +139,7 @@ CALLS: tuple[Call, ...] = (
     Call(method="GET", path="/v1/transactions/{transaction_id}", name="getTransaction",
          about="Read a transaction; with `wait` the answer comes when it is settled or the time is over.",
          scope="transaction:read", handler=transactions.get, gives=views.TransactionView,
-         query=(Query(name="wait", about="seconds to wait, 0 to 30", pattern=r"[12]?\d|30", is_number=True),),
+         query=(Query(name="wait", about="seconds to wait", bounds=(0, 30)),),
          problems=("not_found",)),
     Call(method="POST", path="/v1/transactions/{transaction_id}/cancel", name="cancelTransaction",
          about="Cancel a pending transaction.", scope="transaction:write", handler=transactions.cancel,
@@ -168,14 +176,14 @@ CALLS: tuple[Call, ...] = (
     Call(method="GET", path="/v1/events", name="listEvents", about="Read a page of the event log, oldest first.",
          scope="event:read", handler=accounts.list_events, gives=views.EventList,
          query=(*_ABOUT,
-                Query(name="after", about="the `next` of the page before", pattern=r"\d{1,15}", is_number=True),
+                Query(name="after", about="the `next` of the page before", bounds=_NUMBERS),
                 _LIMIT)),
     Call(method="GET", path="/v1/events/stream", name="followEvents",
          about="Follow the event log as it grows: server-sent events, from now on, after a number, or after "
          "`Last-Event-ID`.", scope="event:read", handler=event_streams.follow_events, gives=views.EventView,
          follows=True,
-         query=(*_ABOUT, Query(name="after", about="begin after the event of this number", pattern=r"\d{1,15}",
-                               is_number=True)), problems=("too_many_streams",)),
+         query=(*_ABOUT, Query(name="after", about="begin after the event of this number", bounds=_NUMBERS)),
+         problems=("too_many_streams",)),
     Call(method="GET", path="/v1/policy", name="getPolicy", about="Read the policy in force.",
          scope="policy:read", handler=accounts.get_policy, gives=views.PolicyView),
     Call(method="PUT", path="/v1/policy", name="putPolicy",
@@ -184,7 +192,7 @@ CALLS: tuple[Call, ...] = (
     Call(method="GET", path="/v1/policy/versions", name="listPolicyVersions",
          about="Read a page of the policies there were, oldest first, each with the time from which it was in force.",
          scope="policy:read", handler=policies.list_versions, gives=policy_forms.PolicyVersionList,
-         query=(Query(name="after", about="the `next` of the page before", pattern=r"\d{1,9}", is_number=True),
+         query=(Query(name="after", about="the `next` of the page before", bounds=(0, 10**9 - 1)),
                 _LIMIT)),
     Call(method="GET", path="/v1/policy/versions/{version}", name="getPolicyVersion",
          about="Read the policy of the version that a transaction or keyset names.", scope="policy:read",

@@ -1,6 +1,6 @@
 """What do the requests of the application door look like: the schemas of bodies in the OpenAPI document."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +10,12 @@ from gateway.api.describing import Base64
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Seconds = Annotated[int, Field(ge=1, le=365 * 86400)]
 Step = Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+
+def _only(there: str, *absent: str) -> dict[str, Any]:
+    """Return the condition that one member is given and others are not."""
+    members = {there: {"type": "string"}, **{name: {"type": "null"} for name in absent}}
+    return {"required": [there], "properties": members}
 
 
 class Body(BaseModel):
@@ -63,6 +69,10 @@ class ConfirmationSettings(Body):
 class CreateTransaction(Body):
     """What the user is asked to confirm: text, or binary content in base64."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_only("text", "content"), _only("content", "text")]}
+    )
+
     user: Id
     kind: Literal["sign", "authenticate"] = "sign"
     title: str | None = Field(None, min_length=1, max_length=256)
@@ -96,6 +106,13 @@ class CancelTransaction(Body):
 
 class VerifySignature(Body):
     """A past answer or authentication: to which transaction or which one, in which step, and the proofs it showed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [_only("transaction", "authentication"), _only("authentication", "transaction")],
+            "anyOf": [_only("code"), _only("signature")],
+        }
+    )
 
     transaction: Id | None = None
     authentication: Id | None = None

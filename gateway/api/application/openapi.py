@@ -83,10 +83,10 @@ def _parameters(call: Call) -> list[Json]:
 
 
 def _query(query: Query) -> Json:
-    kind = "integer" if query.is_number else "string"
-    schema: Json = {"type": kind}
-    if not query.is_number:
-        schema["pattern"] = f"^({query.pattern})$"
+    if query.bounds is None:
+        schema: Json = {"type": "string", "pattern": f"^({query.pattern})$"}
+    else:
+        schema = {"type": "integer", "minimum": query.bounds[0], "maximum": query.bounds[1]}
     return {"name": query.name, "in": "query", "description": query.about, "schema": schema}
 
 
@@ -97,8 +97,10 @@ def _responses(call: Call) -> Json:
         # OpenAPI 3.1 cannot say what a single event holds, so words do; the schema is among the components.
         about = f"server-sent events; `data` of each is one `{call.gives.__name__}`, `id` its number"
         done = answer(about, {"type": "string"}, _HEADERS, "text/event-stream")
-    extra = ("unsupported_media_type",) if call.takes is not None else ()
+    codes = list(_ALWAYS)
+    codes += ["unsupported_media_type"] if call.takes is not None else []
+    codes += ["idempotency_key_required"] if call.key_accepted else []
     return {
         **{str(status): done for status in call.statuses},
-        **problem_answers((*_ALWAYS, *extra, *call.problems), _HEADERS),
+        **problem_answers([*codes, *call.problems], _HEADERS),
     }

@@ -114,7 +114,7 @@ class AttemptView(View):
 
     id: str
     operation: Literal["approve", "decline", "authenticate"]
-    channel: Literal["online"]
+    channel: Literal["online", "offline"]
     keyset: str
     step: int
     code: str = Field(description="The full code in base64, or the digits of a short one.")
