@@ -59,6 +59,7 @@ async def create_authentication(ctx: Context, caller: Caller) -> dict[str, Any]:
         Refusal: ``not_allowed_by_policy`` (no rule has this form), ``proof_refused``.
     """
     body = bodies.Authentication.read(caller.envelope.body)
+    caller.require_allowed_unlocking()
     match = require_match(caller.application.policy, caller.user.user_id, body.media_type, body.content)
     shown = await ctx.on_device(_prove, ctx, caller, body, match)
     settled = await ctx.unit(_settle, caller, shown)

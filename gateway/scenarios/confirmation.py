@@ -25,6 +25,7 @@ from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.failures import count_failure
 from gateway.scenarios.recording import make_event, record, use_request
+from gateway.scenarios.scored import Scored, Seen, cancel_by_score, weigh
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import transactions, users
 from gateway.store.database import Connection
@@ -49,6 +50,13 @@ class Answer:
     verdict: Verdict
     receipt: str | None
     attempt_id: str
+    scored: Scored | None = None
+
+    @property
+    def is_above_the_limit(self) -> bool:
+        """Say whether the proofs are right and too much speaks against the approval nevertheless."""
+        above = self.scored is not None and self.scored.is_above
+        return above and self.verdict.accepted and self.action is TransactionAction.APPROVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +71,15 @@ async def answer_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     Raises:
         WireError: the body is malformed.
-        Refusal: ``not_found``, ``proof_refused``, ``transaction_settled``, ``transaction_expired``.
+        Refusal: ``not_found``, ``proof_refused``, ``score_too_high``, ``transaction_settled``,
+            ``transaction_expired``.
         BrokenBinding: somebody changed the transaction in the database.
     """
     decision = Decision.read(caller.envelope.body)
     action = ACTIONS[caller.envelope.action]
-    transaction = await ctx.reading(_gather, caller, decision.transaction)
+    transaction, scored = await ctx.reading(_gather, caller, decision.transaction)
     try:
-        answer = await ctx.on_device(prove, ctx, caller, transaction, action, decision)
+        answer = await ctx.on_device(prove, ctx, caller, transaction, action, decision, scored)
     except BrokenBinding as broken:
         await ctx.unit(record, [bindings.alarm(broken.row, caller.now, caller.origin)])
         raise
@@ -84,11 +93,20 @@ async def answer_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
     return settled.view
 
 
-def _gather(connection: Connection, caller: Caller, transaction_id: str) -> Transaction:
+def _gather(connection: Connection, caller: Caller, transaction_id: str) -> tuple[Transaction, Scored | None]:
     transaction = transactions.find_transaction(connection, caller.application.id, transaction_id)
     if transaction is None or transaction.user_id != caller.user.user_id:
         raise Refusal("not_found", "no such transaction of this user")
-    return transaction
+    seen = Seen(
+        keyset=caller.keyset,
+        transaction=transaction,
+        failures=caller.user.failures,
+        device=caller.envelope.device,
+        address=caller.origin.address,
+        channel=rules.ONLINE,
+        now=caller.now,
+    )
+    return transaction, weigh(connection, caller.application.policy, seen)
 
 
 def _operation(action: TransactionAction, kind: Kind) -> Operation:
@@ -98,7 +116,12 @@ def _operation(action: TransactionAction, kind: Kind) -> Operation:
 
 
 def prove(
-    ctx: Context, caller: Caller, transaction: Transaction, action: TransactionAction, decision: Decision
+    ctx: Context,
+    caller: Caller,
+    transaction: Transaction,
+    action: TransactionAction,
+    decision: Decision,
+    scored: Scored | None = None,
 ) -> Answer:
     """Verify step, code and signature, and sign the receipt if all are right: one hop to the device."""
     caller.require_allowed_unlocking()
@@ -118,7 +141,10 @@ def prove(
     attempt_id = new_id("att", caller.now)
     receipt = None
     if verdict.accepted:
-        receipt = proofs.make_receipt(ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now)
+        claim = scored.claim if scored else None
+        receipt = proofs.make_receipt(
+            ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now, claim
+        )
     return Answer(
         action=action,
         decision=decision,
@@ -127,6 +153,7 @@ def prove(
         verdict=verdict,
         receipt=receipt,
         attempt_id=attempt_id,
+        scored=scored,
     )
 
 
@@ -137,6 +164,8 @@ def _settle(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     require_unchanged(connection, caller, user, caller.now)
     if not answer.verdict.accepted:
         return _refuse(connection, caller, answer)
+    if answer.is_above_the_limit:
+        return _refuse_by_score(connection, caller, answer)
     users.clear_failures(connection, caller.application.id, caller.user.user_id)
     status = transaction_rules.next_status(TransactionStatus.PENDING, answer.action)
     won = transactions.settle_transaction(
@@ -179,6 +208,16 @@ def _refuse(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
             connection, caller.application, answer.transaction, caller.origin, caller.now
         )
     return _Settled({}, Refusal("proof_refused", f"wrong {failed}"), failures)
+
+
+def _refuse_by_score(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
+    scored, transaction = answer.scored, answer.transaction
+    assert scored is not None
+    told = (caller.keyset.id, caller.envelope.device, caller.origin, caller.now)
+    if not cancel_by_score(connection, caller.application, transaction, scored, *told):
+        return _already_settled(connection, caller, answer)
+    _keep_attempt(connection, caller, answer, Outcome.REFUSED)
+    return _Settled({}, Refusal("score_too_high", scored.why))
 
 
 def _already_settled(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
@@ -224,6 +263,7 @@ def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
         id=answer.attempt_id,
         transaction_id=answer.transaction.id,
         keyset_id=caller.keyset.id,
+        device_id=caller.keyset.device_id,
         operation=answer.message.operation.name.lower(),
         channel="online",
         step=proofs_shown.step,
@@ -233,5 +273,6 @@ def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
         outcome=outcome,
         device=caller.envelope.device,
         receipt=answer.receipt if outcome is Outcome.ACCEPTED else None,
+        scoring=answer.scored.kept if answer.scored else None,
         created_at=caller.now,
     )

@@ -8,7 +8,8 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.representation import attempt_view
 from gateway.store import history, users
 from gateway.store.database import Connection
-from gateway.store.history import Answered, Wanted
+from gateway.store.history import Wanted
+from gateway.store.transactions import Attempt
 
 
 async def list_answers(
@@ -32,7 +33,5 @@ def _list(
     return [_view(each) for each in found]
 
 
-def _view(answered: Answered) -> dict[str, Any]:
-    view = attempt_view(answered.attempt)
-    # Under other names than in an attempt, where `device` is what the phone told about itself.
-    return view | {"transaction": answered.attempt.transaction_id, "device_id": answered.device_id}
+def _view(attempt: Attempt) -> dict[str, Any]:
+    return attempt_view(attempt) | {"transaction": attempt.transaction_id}

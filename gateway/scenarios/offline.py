@@ -223,6 +223,7 @@ def _attempt(guess: _Guess, outcome: Outcome) -> Attempt:
         id=guess.attempt_id,
         transaction_id=guess.transaction.id,
         keyset_id=guess.keyset.id,
+        device_id=guess.keyset.device_id,
         operation=guess.operation.name.lower(),
         channel=OFFLINE,
         step=guess.step,

@@ -105,6 +105,7 @@ def summary_view(transaction: Transaction) -> dict[str, Any]:
         "content_sha256": base64s.encode(transaction.content_sha256),
         "digits": transaction.digits,
         "offline": transaction.offline,
+        "scoring": transaction.scoring,
         "kpublic_required": transaction.kpublic_required,
         "policy_version": transaction.policy_version,
         "created_at": _time(transaction.created_at),
@@ -126,11 +127,13 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
         "operation": attempt.operation,
         "channel": attempt.channel,
         "keyset": attempt.keyset_id,
+        "device_id": attempt.device_id,
         "step": attempt.step,
         "code": attempt.code.decode() if attempt.channel == OFFLINE else base64s.encode(attempt.code),
         "signature": None if attempt.signature is None else base64s.encode(attempt.signature),
         "verified": list(attempt.verified),
         "outcome": attempt.outcome,
+        "scoring": attempt.scoring,
         "device": attempt.device,
         "at": _time(attempt.created_at),
     }
@@ -151,6 +154,7 @@ def authentication_view(made: Authentication) -> dict[str, Any]:
         "signature": None if made.signature is None else base64s.encode(made.signature),
         "verified": list(made.verified),
         "device": made.device,
+        "scoring": made.scoring,
         "at": _time(made.created_at),
     }
 

@@ -21,17 +21,9 @@ class Wanted:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answer, and the device that the keyset is bound to."""
-
-    attempt: Attempt
-    device_id: str | None
-
-
 def answers_of(
     connection: Connection, application_id: str, user_id: str, wanted: Wanted, *, after: str, limit: int
-) -> Sequence[Answered]:
+) -> Sequence[Attempt]:
     """Return a page of what the user answered, oldest first.
 
     Args:
@@ -43,7 +35,7 @@ def answers_of(
         limit: most answers.
     """
     statement = (
-        sa.select(attempts, keysets.c.device_id)
+        sa.select(attempts)
         .join(keysets, keysets.c.id == attempts.c.keyset_id)
         .where(
             keysets.c.application_id == application_id, keysets.c.user_id == user_id, attempts.c.id > after
@@ -60,7 +52,6 @@ def answers_of(
     found = []
     for row in connection.execute(statement.order_by(attempts.c.id).limit(limit)):
         values = dict(row._mapping)
-        device_id = values.pop("device_id")
         values["verified"] = tuple(values["verified"])
-        found.append(Answered(Attempt(**values), device_id))
+        found.append(Attempt(**values))
     return found

@@ -63,6 +63,10 @@ def _json(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.JSON, nullable=False)
 
 
+def _scoring() -> sa.Column[object]:
+    return sa.Column("scoring", sa.JSON(none_as_null=True), nullable=True)
+
+
 def _application() -> sa.Column[str]:
     return sa.Column("application_id", sa.ForeignKey("applications.id"), nullable=False)
 
@@ -140,6 +144,7 @@ transactions = sa.Table(
     sa.Column("offline", sa.Boolean, nullable=False), sa.Column("kpublic_required", sa.Boolean, nullable=False),
     _text("callback_url", 2000, nullable=True), _number("failures", 0), _number("callbacks", 0),
     _moment("created_at"), _moment("expires_at"), _moment("settled_at", nullable=True), _number("policy_version", 1),
+    sa.Column("scoring", sa.String(32), nullable=False, server_default="policy"),
     _bytes("binding"), _number("binding_version", 1), _of_user(),
     sa.Index(None, "application_id", "id"), sa.Index(None, "application_id", "user_id", "status"),
     sa.Index(None, "status", "expires_at"),
@@ -154,10 +159,11 @@ contents = sa.Table(
 attempts = sa.Table(
     "attempts", metadata,
     _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
-    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True), _text("operation", 16),
+    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True),
+    _text("device_id", 64, nullable=True), _text("operation", 16),
     _text("channel", 16), sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"),
     _bytes("signature", nullable=True), _json("verified"), _text("outcome", 16), _json("device"),
-    sa.Column("receipt", sa.Text, nullable=True), _moment("created_at"),
+    sa.Column("receipt", sa.Text, nullable=True), _scoring(), _moment("created_at"),
 )  # fmt: skip
 
 # Of content that a phone made by itself; each message of a keyset serves once.
@@ -167,7 +173,8 @@ authentications = sa.Table(
     _text("rule", 32), _text("channel", 16), _text("media_type", 255), _bytes("content_sha256"),
     sa.Column("message_sha256", sa.LargeBinary(32), nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"), _bytes("signature", nullable=True),
-    _json("verified"), _json("device"), sa.Column("receipt", sa.Text, nullable=False), _moment("created_at"),
+    _json("verified"), _json("device"), sa.Column("receipt", sa.Text, nullable=False), _scoring(),
+    _moment("created_at"),
     _of_user(), sa.Index(None, "application_id", "user_id", "id"),
     sa.UniqueConstraint("keyset_id", "message_sha256"),
 )  # fmt: skip

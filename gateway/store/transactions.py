@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.confirmation import Outcome
+from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
 from gateway.store.rows import row_of
 from gateway.store.tables import attempts, authentications, contents, transactions
@@ -37,6 +38,7 @@ _SETTLE_MANY = (
     .values(**_SETTLED, callbacks=transactions.c.callbacks + sa.bindparam("told"))
     .returning(transactions.c.id, transactions.c.callbacks)
 )
+_SCORINGS = {str(word): word for word in ScoringSetting}
 _CLEAR = sa.delete(contents).where(contents.c.transaction_id.in_(_IDS))
 _KEEP = sa.insert(attempts)
 
@@ -48,6 +50,7 @@ class Attempt:
     id: str
     transaction_id: str
     keyset_id: str
+    device_id: str | None  # the keyset's
     operation: str
     channel: str
     step: int
@@ -57,6 +60,7 @@ class Attempt:
     outcome: str
     device: dict[str, Any]
     receipt: str | None
+    scoring: dict[str, Any] | None = None
     created_at: datetime
 
 
@@ -260,4 +264,5 @@ def _transaction(row: Row[Any]) -> Transaction:
     values.pop("callbacks")
     values["kind"] = Kind(values["kind"])
     values["status"] = TransactionStatus(values["status"])
+    values["scoring"] = _SCORINGS.get(values["scoring"], ScoringSetting.POLICY)
     return Transaction(**values)

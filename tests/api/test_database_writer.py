@@ -214,6 +214,7 @@ def test_another_users_keys_do_not_verify_for_the_victim(stage: Stage) -> None:
             id=f"att_{secrets.token_hex(16)}",
             transaction_id=transaction["id"],
             keyset_id=mallory.account.keyset,
+            device_id=None,
             operation="approve",
             channel="online",
             step=message.step,

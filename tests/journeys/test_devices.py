@@ -37,6 +37,7 @@ def test_each_phone_is_shown_what_waits_and_the_first_answer_counts(
         first.approve(shown)
     assert refused.value.code == "transaction_settled"
     told = bank.transaction(shown.transaction)["confirmation"]
+    assert told["device_id"] == _device(bank, second)["id"]
     verdict = bank.verify(shown.transaction, operation="decline", step=told["step"], code=told["code"])
     assert (verdict["valid"], verdict["device"]) == (True, _device(bank, second)["id"])
 

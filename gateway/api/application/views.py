@@ -121,7 +121,8 @@ class AttemptView(View):
     signature: Base64 | None
     verified: list[Literal["step", "code", "signature"]]
     outcome: Literal["accepted", "refused", "late"]
-    device: dict[str, Any]
+    device_id: str | None = Field(description="The device that the keyset belongs to.")
+    device: dict[str, Any] = Field(description="What the phone told about itself.")
     at: Time
 
 
@@ -150,10 +151,9 @@ class TransactionView(View):
 
 
 class AnswerView(AttemptView):
-    """An answer with its transaction, and the device that the keyset is bound to."""
+    """An answer with its transaction."""
 
     transaction: str
-    device_id: str | None
 
 
 class AnswerList(View):

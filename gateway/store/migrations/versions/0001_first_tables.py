@@ -271,6 +271,7 @@ def upgrade() -> None:
         sa.Column("expires_at", Moment(), nullable=False),
         sa.Column("settled_at", Moment(), nullable=True),
         sa.Column("policy_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("scoring", sa.String(length=32), server_default="policy", nullable=False),
         sa.Column("binding", sa.LargeBinary(), nullable=False),
         sa.Column("binding_version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
@@ -356,6 +357,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("transaction_id", sa.String(length=64), nullable=False),
         sa.Column("keyset_id", sa.String(length=64), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=True),
         sa.Column("operation", sa.String(length=16), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
@@ -365,6 +367,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.Column("device", sa.JSON(), nullable=False),
         sa.Column("receipt", sa.Text(), nullable=True),
+        sa.Column("scoring", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("created_at", Moment(), nullable=False),
         sa.ForeignKeyConstraint(["keyset_id"], ["keysets.id"], name=op.f("fk_attempts_keyset_id")),
         sa.ForeignKeyConstraint(
@@ -389,6 +392,7 @@ def upgrade() -> None:
         sa.Column("verified", sa.JSON(), nullable=False),
         sa.Column("device", sa.JSON(), nullable=False),
         sa.Column("receipt", sa.Text(), nullable=False),
+        sa.Column("scoring", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("created_at", Moment(), nullable=False),
         sa.ForeignKeyConstraint(
             ["application_id", "user_id"],
