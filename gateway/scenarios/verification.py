@@ -158,7 +158,7 @@ def _states(transaction: Transaction, user: User, keyset: Keyset, attempt: Attem
         "user_status": user.status,
         "keyset": keyset.id,
         "device": keyset.device_id,
-        "keysetstatus_then": status_then(keyset, attempt.created_at),
+        "keyset_status_then": status_then(keyset, attempt.created_at),
         "keyset_status_now": keyset.status,
         "signed_at": format_time(attempt.created_at),
     }
@@ -221,7 +221,7 @@ def _no_key(transaction: Transaction) -> dict[str, Any]:
         "transaction_status": transaction.status,
         "keyset": None,
         "device": None,
-        "keysetstatus_then": None,
+        "keyset_status_then": None,
         "keyset_status_now": None,
     }
 
