@@ -50,6 +50,8 @@ def init() -> None:
     try:
         made = assembly.prepare(database, device)
         _out.print(f"token: made {', '.join(made)}" if made else "token: every key of the gateway was there")
+        for line in assembly.compared(device):
+            _out.print(line, highlight=False)
     finally:
         device.close()
         database.close()
@@ -115,8 +117,15 @@ def _try_token(settings: Settings, *, with_database: bool) -> None:
         if with_database:
             with closing(assembly.open_database(settings)) as database:
                 assembly.require_own_token(database, keys)
+        _require_nothing_told(assembly.compared(device))
     finally:
         device.close()
+
+
+def _require_nothing_told(lines: list[str]) -> None:
+    """Raise SettingsError for what was said of several tokens that are not all well and the same."""
+    if lines:
+        raise SettingsError("; ".join(lines))
 
 
 @command.command()

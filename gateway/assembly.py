@@ -17,6 +17,7 @@ from gateway.api.client.door import client_door
 from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
+from gateway.scenarios import house_values
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.context import (
     BINDING,
@@ -31,15 +32,18 @@ from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.event_feed import EventFeed, StreamLimits
 from gateway.scenarios.key_versions import has_any
 from gateway.scenarios.store_access import StoreAccess
+from gateway.scenarios.token_watch import TokenWatch
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
-from gateway.store import migrate, receipt_keys
+from gateway.store import house_keys, migrate, receipt_keys
 from gateway.store.database import Database
 from gateway.wire import spki
 from gateway.worker.posting import Post
+from hsm.any_device import AnyDevice
 from hsm.device import Device
 from hsm.errors import HouseKeyMissing
 from hsm.limits import Limits
+from hsm.tokens import Tokens
 
 T = TypeVar("T")
 
@@ -53,14 +57,18 @@ def open_database(settings: Settings) -> Database:
     return Database(settings.full_database_url(), settings.database_connections)
 
 
-def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -> Device:
-    """Open the token of the settings; hsm.errors.StartupError says what is wrong and how to mend it.
+def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -> AnyDevice:
+    """Open the token of the settings, or those of several that are there.
 
     Args:
-        settings: name the token and its limits.
-        on_hung: called once, in another thread, when a call to the token does not come back.
+        settings: name the tokens and their limits.
+        on_hung: called once, in another thread, when a call to a token does not come back.
+
+    Raises:
+        hsm.errors.StartupError: says what is wrong, of several with the first, and how to mend it.
     """
-    if not settings.token_uri:
+    uris = settings.token_uris()
+    if not uris:
         raise SettingsError(
             "COUNTERSIGN_TOKEN_URI is not set. Name the token, the module and the PIN file in it."
         )
@@ -71,7 +79,11 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
         call_seconds=settings.token_call_seconds,
         most_fleeting=settings.token_derived_most,
     )
-    device = Device.open(settings.token_uri, limits=limits, on_hung=on_hung)
+    device: AnyDevice
+    if len(uris) == 1:
+        device = Device.open(uris[0], limits=limits, on_hung=on_hung)
+    else:
+        device = Tokens.open(uris, limits, on_hung)
     if device.sealing is None:
         _log.warning("the token cannot wrap keys: no keyset can be delivered, those there are can be used")
     elif device.strategy is None:
@@ -79,7 +91,23 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
     return device
 
 
-def create_house_keys(device: Device) -> list[str]:
+def compared(device: AnyDevice) -> list[str]:
+    """Compare several tokens; return a line about each that is away or has not all keys of the gateway."""
+    if not isinstance(device, Tokens):
+        return []
+    device.compare()
+    lines = []
+    for each in device.standings():
+        if each.state != "well":
+            lines.append(f"token {each.number} ({each.label}) is {each.state}: {each.why or 'no answer'}")
+        if each.differences:
+            lines.append(
+                f"token {each.number} ({each.label}) may not serve, bring the keys to it: {', '.join(each.differences)}"
+            )
+    return lines
+
+
+def create_house_keys(device: AnyDevice) -> list[str]:
     """Make the gateway's own keys on the token where they are missing; return the names of the new ones."""
     rotated = {name for name in (BINDING, MASTER) if has_any(device, name)}  # version 1 may be retired
     made = [name for name in HOUSE_KEYS if name not in rotated and device.create_house_key(name)]
@@ -90,12 +118,12 @@ def create_house_keys(device: Device) -> list[str]:
     return made
 
 
-def find_house_keys(device: Device) -> HouseKeys:
+def find_house_keys(device: AnyDevice) -> HouseKeys:
     """Return the gateway's own keys; hsm.errors.HouseKeyMissing names the one that is not there."""
     return HouseKeys.find(device)
 
 
-def prepare(database: Database, device: Device, clock: Clock | None = None) -> list[str]:
+def prepare(database: Database, device: AnyDevice, clock: Clock | None = None) -> list[str]:
     """Make the gateway's own keys where they are missing, and note whose database it is; return the new names.
 
     One process at a time: two that make a key of one name at once leave a token with two of them, of no use.
@@ -108,9 +136,12 @@ def prepare(database: Database, device: Device, clock: Clock | None = None) -> l
         if known is not None:
             _require_same(known, _thumbprint_on(device))
         made = create_house_keys(device)
-        thumbprint = spki.jwk_thumbprint(find_house_keys(device).receipt_point)
+        keys = find_house_keys(device)
         now = (clock or SystemClock()).now()
-        receipt_keys.note_receipt_key(connection, RECEIPT_VERSION, thumbprint, now)
+        receipt_keys.note_receipt_key(
+            connection, RECEIPT_VERSION, spki.jwk_thumbprint(keys.receipt_point), now
+        )
+        house_keys.note_house_keys(connection, house_values.values_of(device, keys), now)
     return made
 
 
@@ -123,7 +154,7 @@ def require_own_token(database: Database, keys: HouseKeys) -> None:
     _require_same(known, spki.jwk_thumbprint(keys.receipt_point))
 
 
-def _thumbprint_on(device: Device) -> str | None:
+def _thumbprint_on(device: AnyDevice) -> str | None:
     try:
         _, public = device.house_pair(HOUSE_PAIR, RECEIPT_VERSION)
     except HouseKeyMissing:
@@ -156,10 +187,12 @@ def open_context(
         device = open_device(settings, on_hung)
         try:
             device.warm()
+            house_values.expect_noted(device, database)
             with make_context(settings, database, device, clock or SystemClock()) as context:
                 require_own_token(database, context.keys)
                 if device.can_derive and context.keys.master is None:
                     device.house_key(MASTER)  # says what is missing, and how to mend it
+                context.token_watch.look()
                 yield context
         finally:
             device.close()
@@ -181,7 +214,9 @@ def open_store_access(settings: Settings) -> Iterator[StoreAccess]:
 
 
 @contextmanager
-def make_context(settings: Settings, database: Database, device: Device, clock: Clock) -> Iterator[Context]:
+def make_context(
+    settings: Settings, database: Database, device: AnyDevice, clock: Clock
+) -> Iterator[Context]:
     """Put open parts together."""
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
@@ -196,6 +231,7 @@ def make_context(settings: Settings, database: Database, device: Device, clock: 
             device=device,
             keys=keys,
             canary=Canary(device, clock, secret=keys.decoy, private=receipt.private, public=receipt.public),
+            token_watch=TokenWatch(device),
             waiters=waiters,
             feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,

@@ -33,61 +33,84 @@ CATALOGUE = _named(
         (
             "device_operations_total",
             "counter",
-            ("kind", "outcome"),
+            ("token", "kind", "outcome"),
             (
-                "Operations on the token. `outcome`: `ok`, `unavailable` (it was away or busy), `refused` (it said "
+                "Operations on a token; `token` is its place among those of the settings, from 1. "
+                "`outcome`: `ok`, `unavailable` (it was away or busy), `refused` (it said "
                 "no to the input), `missing` (no such key), `failed`."
             ),
         ),
         (
             "device_operation_seconds",
             "histogram",
-            ("kind",),
+            ("token", "kind"),
             "How long they took, waiting for a session included.",
         ),
-        ("device_sessions", "gauge", (), "Callers that may be in the module at a time."),
-        ("device_sessions_in_use", "gauge", (), "Callers that are in it."),
-        ("device_waiting", "gauge", (), "Callers that wait for their turn."),
-        ("device_waiting_most", "gauge", (), "Callers that may wait; the next is turned away."),
+        ("device_sessions", "gauge", ("token",), "Callers that may be in the module at a time."),
+        ("device_sessions_in_use", "gauge", ("token",), "Callers that are in it."),
+        ("device_waiting", "gauge", ("token",), "Callers that wait for their turn."),
+        ("device_waiting_most", "gauge", ("token",), "Callers that may wait; the next is turned away."),
         (
             "device_epoch",
             "gauge",
-            (),
+            ("token",),
             "How often the module was initialised again in this process, by anybody.",
         ),
         (
             "device_reinitialisations_total",
             "counter",
-            (),
+            ("token",),
             "How often recovery initialised the module again.",
         ),
-        ("device_recoveries_total", "counter", (), "Losses of the token that were recovered."),
-        ("device_failed_attempts_total", "counter", (), "Attempts to recover it that failed."),
+        ("device_recoveries_total", "counter", ("token",), "Losses of the token that were recovered."),
+        ("device_failed_attempts_total", "counter", ("token",), "Attempts to recover it that failed."),
         (
             "device_state",
             "gauge",
-            ("state",),
+            ("token", "state"),
             (
                 "1 for the state the token is in, else 0: `well`, `recovering`, `away`, `stopped` (refused PIN: "
                 "somebody has to do something), `hung` (the process ends)."
             ),
         ),
-        ("device_next_attempt_seconds", "gauge", (), "Time until it is tried again; 0 if it need not be."),
+        (
+            "device_next_attempt_seconds",
+            "gauge",
+            ("token",),
+            "Time until it is tried again; 0 if it need not be.",
+        ),
         (
             "device_derived_held",
             "gauge",
-            (),
+            ("token",),
             "Keys of `derived` users that the token holds for this process.",
         ),
-        ("device_derived_held_most", "gauge", (), "How many it may hold."),
+        ("device_derived_held_most", "gauge", ("token",), "How many it may hold."),
         (
             "device_derived_uses_total",
             "counter",
-            ("outcome",),
+            ("token", "outcome"),
             "Times such a key was wanted. `outcome`: `held`, `missing` (it had to be made).",
         ),
-        ("device_derived_made_total", "counter", (), "Such keys that were made."),
-        ("device_derived_evictions_total", "counter", (), "Such keys that gave way to others."),
+        ("device_derived_made_total", "counter", ("token",), "Such keys that were made."),
+        ("device_derived_evictions_total", "counter", ("token",), "Such keys that gave way to others."),
+        ("device_serving", "gauge", ("token",), "1 for the token that serves, else 0."),
+        (
+            "device_differences",
+            "gauge",
+            ("token",),
+            "The gateway's own keys that are missing on this token, or are others; with any it may not serve.",
+        ),
+        (
+            "device_strays_total",
+            "counter",
+            ("token",),
+            (
+                "Times that a key of a user was not on this token, but on another; or was not brought to it within "
+                "a minute."
+            ),
+        ),
+        ("device_takeovers_total", "counter", (), "Times that another token than before began to serve."),
         (
             "canary_runs_total",
             "counter",

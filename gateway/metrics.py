@@ -3,7 +3,7 @@
 What the device, the canary and the outbox know is asked at each reading, so nothing is counted twice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,13 +20,30 @@ from gateway.scenarios.canary import OUTCOMES
 from gateway.scenarios.context import Context
 from gateway.settings import Settings, SettingsError
 from gateway.store.deliveries import outbox
+from hsm.any_device import standings_of, takeovers_of
 from hsm.counting import BOUNDS, STATES, Snapshot
+from hsm.standing import Standing
 
 _Family = Any  # a Metric that takes values; the library has no common name for the three
 _KINDS: dict[str, _Family] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "histogram": HistogramMetricFamily,
+}
+_FIGURES: dict[str, Callable[[Snapshot], float]] = {
+    "sessions": lambda shot: shot.sessions,
+    "sessions_in_use": lambda shot: shot.in_use,
+    "waiting": lambda shot: shot.waiting,
+    "waiting_most": lambda shot: shot.most_waiting,
+    "epoch": lambda shot: shot.epoch,
+    "reinitialisations_total": lambda shot: shot.reinitialisations,
+    "recoveries_total": lambda shot: shot.recoveries,
+    "failed_attempts_total": lambda shot: shot.failed_attempts,
+    "next_attempt_seconds": lambda shot: shot.seconds_to_next_attempt,
+    "derived_held": lambda shot: shot.fleeting.size,
+    "derived_held_most": lambda shot: shot.fleeting.most,
+    "derived_made_total": lambda shot: shot.fleeting.made,
+    "derived_evictions_total": lambda shot: shot.fleeting.evictions,
 }
 _log = structlog.get_logger("gateway")
 
@@ -39,10 +56,11 @@ class Figures(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Give everything once."""
-        shot = self._ctx.device.snapshot()
         yield _values("process_info", {(self._role, __version__): 1})
-        yield from _operations(shot)
-        yield from _device(shot)
+        standings = standings_of(self._ctx.device)
+        yield from _operations(standings)
+        yield from _device(standings)
+        yield _values("device_takeovers_total", {(): takeovers_of(self._ctx.device)})
         canary = self._ctx.canary
         yield _values("canary_runs_total", {(outcome,): canary.runs[outcome] for outcome in OUTCOMES})
         yield _values("canary_ok", {(): float(canary.last == "ok")})
@@ -60,36 +78,39 @@ class Figures(Collector):
             yield _values("outbox_oldest_seconds", {(): max(0.0, age)})
 
 
-def _operations(shot: Snapshot) -> Iterable[Metric]:
-    yield _values("device_operations_total", shot.operations)
-    family = _family("device_operation_seconds")
-    for kind, latency in shot.latencies.items():
-        buckets = [(str(bound), float(count)) for bound, count in zip(BOUNDS, latency.within, strict=True)]
-        family.add_metric([kind], [*buckets, ("+Inf", float(latency.count))], latency.seconds)
+def _operations(standings: Sequence[Standing]) -> Iterable[Metric]:
+    counts, family = _family("device_operations_total"), _family("device_operation_seconds")
+    for number, shot in _opened(standings):
+        for labels, value in shot.operations.items():
+            counts.add_metric([number, *labels], value)
+        for kind, latency in shot.latencies.items():
+            buckets = [
+                (str(bound), float(count)) for bound, count in zip(BOUNDS, latency.within, strict=True)
+            ]
+            family.add_metric([number, kind], [*buckets, ("+Inf", float(latency.count))], latency.seconds)
+    yield counts
     yield family
 
 
-def _device(shot: Snapshot) -> Iterable[Metric]:
-    values = {
-        "sessions": shot.sessions,
-        "sessions_in_use": shot.in_use,
-        "waiting": shot.waiting,
-        "waiting_most": shot.most_waiting,
-        "epoch": shot.epoch,
-        "reinitialisations_total": shot.reinitialisations,
-        "recoveries_total": shot.recoveries,
-        "failed_attempts_total": shot.failed_attempts,
-        "next_attempt_seconds": shot.seconds_to_next_attempt,
+def _device(standings: Sequence[Standing]) -> Iterable[Metric]:
+    for name, value in _FIGURES.items():
+        yield _values(f"device_{name}", {(number,): value(shot) for number, shot in _opened(standings)})
+    uses = {
+        (number, outcome): value
+        for number, shot in _opened(standings)
+        for outcome, value in (("held", shot.fleeting.hits), ("missing", shot.fleeting.misses))
     }
-    for name, value in values.items():
-        yield _values(f"device_{name}", {(): value})
-    derived = shot.fleeting
-    yield _values("device_derived_held", {(): derived.size})
-    yield _values("device_derived_held_most", {(): derived.most})
-    yield _values("device_derived_uses_total", {("held",): derived.hits, ("missing",): derived.misses})
-    yield _values("device_derived_made_total", {(): derived.made})
-    yield _values("device_derived_evictions_total", {(): derived.evictions})
-    yield _values("device_state", {(state,): float(state == shot.state) for state in STATES})
+    yield _values("device_derived_uses_total", uses)
+    numbered = [(str(each.number), each) for each in standings]
+    states = {(number, state): float(state == each.state) for number, each in numbered for state in STATES}
+    yield _values("device_state", states)
+    yield _values("device_serving", {(number,): float(each.serves) for number, each in numbered})
+    yield _values("device_differences", {(number,): len(each.differences) for number, each in numbered})
+    yield _values("device_strays_total", {(number,): each.strays for number, each in numbered})
+
+
+def _opened(standings: Sequence[Standing]) -> list[tuple[str, Snapshot]]:
+    return [(str(each.number), each.shot) for each in standings if each.shot is not None]
 
 
 def _family(name: str) -> _Family:

@@ -117,7 +117,7 @@ def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
     """Open everything this process works with, watch its token, and publish its figures."""
     with (
         open_context(settings, on_hung=end_process) as context,
-        context.canary.singing(settings.canary_seconds, context.keys.refresh),
+        context.canary.singing(settings.canary_seconds, context.keys.refresh, context.token_watch.look),
         published(settings, context, role),
     ):
         yield context

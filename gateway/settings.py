@@ -4,6 +4,7 @@ Secrets are never values here: a setting names the file that holds them.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
+_NEXT_URI = re.compile(r"\s+(?=pkcs11:)", re.IGNORECASE)  # a label may have spaces
+_MOST_TOKENS = 8
 
 
 class SettingsError(Exception):
@@ -38,7 +41,7 @@ class Settings(BaseSettings):
     token_uri: str = Field(
         "",
         description="RFC 7512 URI of the token: `pkcs11:token=LABEL?module-path=/path/module.so"
-        "&pin-source=file:/path/pin`.",
+        "&pin-source=file:/path/pin`. Several with the same keys, separated by spaces: the first that can serves.",
     )
     token_sessions: int = Field(8, ge=1, le=1000, description="PKCS#11 sessions of a process.")
     token_waiting_most: int = Field(
@@ -179,6 +182,16 @@ class Settings(BaseSettings):
             raise ValueError("must be an https URL in ASCII without query")
         return value.rstrip("/")
 
+    @field_validator("token_uri")
+    @classmethod
+    def _each_once(cls, value: str) -> str:
+        uris = _NEXT_URI.split(value.strip())
+        if len(set(uris)) != len(uris):
+            raise ValueError("names a token twice")
+        if len(uris) > _MOST_TOKENS:
+            raise ValueError(f"must not name more than {_MOST_TOKENS} tokens")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _no_password(cls, value: str) -> str:
@@ -186,6 +199,10 @@ class Settings(BaseSettings):
         if parts.password or "password" in parse_qs(parts.query, keep_blank_values=True):
             raise ValueError("must not hold a password; name a file in COUNTERSIGN_DATABASE_PASSWORD_FILE")
         return value
+
+    def token_uris(self) -> tuple[str, ...]:
+        """Return the URI of each token, in the order in which they serve."""
+        return tuple(_NEXT_URI.split(self.token_uri.strip())) if self.token_uri.strip() else ()
 
     def full_database_url(self) -> str:
         """Return the URL to connect to, with the password from its file. Never log it."""

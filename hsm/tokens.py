@@ -280,14 +280,3 @@ class Tokens:
             text = f"{missing}; another token cannot be asked: {outage}"
             return KeyElsewhere(text, retry_after_seconds=outage.retry_after_seconds)
         return outage
-
-
-AnyDevice = Device | Tokens
-
-
-def standings_of(device: AnyDevice) -> list[Standing]:
-    """Return what there is to tell of each token, also if there is one alone."""
-    if isinstance(device, Tokens):
-        return device.standings()
-    shot = device.snapshot()
-    return [Standing(number=1, label="", state=shot.state, serves=True, shot=shot)]

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from gateway.refusals import Outage
 from gateway.scenarios.context import Context
+from gateway.scenarios.token_watch import shown
 from gateway.wire.timestep import format_time
 from hsm.errors import DeviceError
 
@@ -59,7 +60,9 @@ class _Probe:
         )  # of a little while ago; the device was asked just now, so only "wrong" counts
         ready = database == device == "ok" and canary != "wrong"
         status = "ready" if ready else "not ready"
-        parts = {"database": database, "device": device, "canary": canary}
+        parts: dict[str, Any] = {"database": database, "device": device, "canary": canary}
+        if tokens := shown(ctx.device):
+            parts["tokens"] = tokens
         return {"status": status, "time": format_time(now), **parts}
 
 

@@ -26,13 +26,14 @@ from gateway.scenarios.authentication import Caller, ClientRequest, Facts, answe
 from gateway.scenarios.batching import Room
 from gateway.scenarios.confirmation import ACTIONS
 from gateway.scenarios.context import Context
+from gateway.scenarios.scored import is_scored
 from gateway.scenarios.winning import Decided, Proved, settle_all
 from gateway.store import applications, keysets, transactions
 from gateway.store.database import Connection
 from gateway.wire.bodies import Decision
 from gateway.wire.errors import WireError
 from hsm.desk import Desk
-from hsm.errors import DeviceUnavailable
+from hsm.errors import DeviceUnavailable, KeyElsewhere
 
 _MOST = 32  # answers of a batch
 _SLOW_SECONDS = 0.005  # of the device for one answer; with a slower one each takes a turn of its own
@@ -100,6 +101,8 @@ class Answers:
             proved = _without_doubles(self._prove_all(batch, known, now))
             with self._settling:
                 return settle_all(self._ctx, proved, now)
+        except KeyElsewhere:  # of one of them; the others' keys may well be there
+            return {}
         except DeviceUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone
@@ -185,7 +188,8 @@ def _prove(
 
 def _may_answer(caller: Caller, transaction: Transaction) -> bool:
     theirs = (transaction.application_id, transaction.user_id) == (caller.application.id, caller.user.user_id)
-    return theirs and caller.user.failures == 0 and transaction_rules.is_open(transaction, caller.now)
+    plain = caller.user.failures == 0 and not is_scored(caller.application.policy, transaction)
+    return theirs and plain and transaction_rules.is_open(transaction, caller.now)
 
 
 def _without_doubles(proved: Sequence[Proved | None]) -> dict[int, Proved]:

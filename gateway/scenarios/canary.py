@@ -14,7 +14,7 @@ from datetime import datetime
 import structlog
 
 from gateway.clock import Clock
-from hsm.device import Device
+from hsm.any_device import AnyDevice
 from hsm.errors import DeviceError
 from hsm.keys import KeyRef
 
@@ -27,7 +27,7 @@ class Canary:
     """What the token was asked, and how it went."""
 
     def __init__(
-        self, device: Device, clock: Clock, *, secret: KeyRef, private: KeyRef, public: KeyRef
+        self, device: AnyDevice, clock: Clock, *, secret: KeyRef, private: KeyRef, public: KeyRef
     ) -> None:
         self._device, self._clock = device, clock
         self._secret, self._private, self._public = secret, private, public
@@ -58,15 +58,16 @@ class Canary:
         return mac == self._answer and self._device.verify(self._public, digest, signature)
 
     @contextmanager
-    def singing(self, seconds: float, then: Callable[[], None]) -> Iterator[None]:
+    def singing(self, seconds: float, *then: Callable[[], None]) -> Iterator[None]:
         """Ask at this interval, in a thread of its own, for as long as the block lasts, and do `then` each time."""
         over = threading.Event()
 
         def run() -> None:
             while not over.is_set():
                 self.sing()
-                with suppress(DeviceError):
-                    then()
+                for each in then:
+                    with suppress(DeviceError):
+                        each()
                 over.wait(seconds)
 
         thread = threading.Thread(target=run, name="canary", daemon=True)

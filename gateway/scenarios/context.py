@@ -11,9 +11,10 @@ from gateway.scenarios.event_feed import EventFeed
 from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.receipt_versions import ReceiptVersions
 from gateway.scenarios.store_access import StoreAccess
+from gateway.scenarios.token_watch import TokenWatch
 from gateway.scenarios.waiting import Waiters
+from hsm.any_device import AnyDevice
 from hsm.desk import Desk
-from hsm.device import Device
 from hsm.keys import KeyRef
 
 P = ParamSpec("P")
@@ -40,7 +41,7 @@ class HouseKeys:
     receipt_point: bytes  # of the first version: by it a database knows its token
 
     @classmethod
-    def find(cls, device: Device) -> "HouseKeys":
+    def find(cls, device: AnyDevice) -> "HouseKeys":
         """Find them; hsm.errors.HouseKeyMissing names the one that is not there."""
         named = {name: device.house_key(name) for name in HOUSE_KEYS if name != BINDING}
         binding = KeyVersions(device, BINDING)
@@ -65,9 +66,10 @@ class HouseKeys:
 class Context(StoreAccess):
     """The parts, put together once per process by ``assembly``."""
 
-    device: Device
+    device: AnyDevice
     keys: HouseKeys
     canary: Canary
+    token_watch: TokenWatch
     waiters: Waiters
     feed: EventFeed
     device_threads: ThreadPoolExecutor

@@ -14,7 +14,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.recording import SYSTEM, make_event, record
 from gateway.store import applications, guards, keysets, loose_keys, pushes, transactions, users
 from gateway.store.database import Connection
-from hsm.errors import InvalidUri, KeyProtected
+from hsm.errors import InvalidUri, KeyElsewhere, KeyProtected
 from hsm.keys import KeyRef
 
 _BATCH = 100
@@ -118,10 +118,19 @@ async def sweep_keys(ctx: Context) -> int:
     now = ctx.clock.now()
     await ctx.unit(loose_keys.doom_forgotten, now - _ADOPTED_WITHIN, now)
     doomed = await ctx.reading(loose_keys.doomed_keys, _BATCH)
+    away: KeyElsewhere | None = None
     for uri, keyset_id in doomed:
         owners = await ctx.reading(_owners, uri)
-        refused = await ctx.on_device(_destroy, ctx, uri, owners)
+        try:
+            refused = await ctx.on_device(_destroy, ctx, uri, owners)
+        except (
+            KeyElsewhere
+        ) as error:  # one of several tokens is away: the row stays until it has destroyed the key too
+            away = error
+            continue
         await ctx.unit(_forget, ctx, uri, keyset_id, owners if refused else (), refused)
+    if away is not None:
+        raise away
     return len(doomed)
 
 

@@ -4,7 +4,7 @@ The newest. Versions are learned from the token, at the start and then at an int
 restart: it makes a version, waits until every process knows it, and uses it then.
 """
 
-from hsm.device import Device
+from hsm.any_device import AnyDevice
 from hsm.errors import DeviceUnavailable, HouseKeyMissing
 from hsm.keys import KeyRef
 
@@ -15,7 +15,7 @@ _LEARN_SECONDS = 10
 class KeyVersions:
     """The versions of one secret key on the token, by their numbers."""
 
-    def __init__(self, device: Device, name: str) -> None:
+    def __init__(self, device: AnyDevice, name: str) -> None:
         """Find them. Raises hsm.errors.HouseKeyMissing if there is none. Talks to the device."""
         self._device, self._name = device, name
         self._known: dict[int, KeyRef] = {}
@@ -75,7 +75,7 @@ class KeyVersions:
         return self._device.find_house_key(self._name, version)
 
 
-def has_any(device: Device, name: str) -> bool:
+def has_any(device: AnyDevice, name: str) -> bool:
     """Say whether the token has the key in any version. Talks to the device."""
     try:
         return bool(KeyVersions(device, name).numbers)

@@ -6,7 +6,7 @@ With the newest. All of them stay on the token, because a receipt must verify as
 from dataclasses import dataclass
 
 from gateway.wire import spki
-from hsm.device import Device
+from hsm.any_device import AnyDevice
 from hsm.errors import HouseKeyMissing
 from hsm.keys import KeyRef
 
@@ -25,7 +25,7 @@ class ReceiptKey:
 class ReceiptVersions:
     """The versions of the receipt key on the token, from the first on."""
 
-    def __init__(self, device: Device, name: str) -> None:
+    def __init__(self, device: AnyDevice, name: str) -> None:
         """Find them. Raises hsm.errors.HouseKeyMissing if the first is not there. Talks to the device."""
         self._device, self._name = device, name
         self.known: tuple[ReceiptKey, ...] = (self._read(1),)

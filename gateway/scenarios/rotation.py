@@ -16,11 +16,11 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction
 from gateway.rules.user import User
-from gateway.scenarios import bindings
+from gateway.scenarios import bindings, house_values
 from gateway.scenarios.context import BINDING, HOUSE_PAIR, MASTER, Context
 from gateway.scenarios.receipt_versions import ReceiptKey
 from gateway.scenarios.recording import SYSTEM, make_event, record
-from gateway.store import receipt_keys, rotating
+from gateway.store import house_keys, receipt_keys, rotating
 from gateway.store.database import Connection
 from gateway.wire import keyname
 from gateway.wire.keyname import DerivedName
@@ -142,6 +142,7 @@ async def retire(ctx: Context, name: str, version: int) -> None:
     if one.used:
         raise Refusal("malformed_request", f"rows still rest on {name} {version}: {one.used}")
     await ctx.on_device(ctx.device.destroy_house_key, name, version)
+    await ctx.unit(house_keys.forget_house_key, name, version)
     await ctx.on_device(ctx.keys.refresh)
     await _note(ctx, EventType.HOUSE_KEY_RETIRED, name, version)
 
@@ -165,6 +166,9 @@ async def rotate_receipt(ctx: Context, wait_seconds: float) -> int:
     version = ctx.keys.receipts.current.version + 1
     await ctx.on_device(ctx.device.create_house_pair, HOUSE_PAIR, version)
     await ctx.on_device(ctx.keys.receipts.refresh)
+    if ctx.keys.receipts.current.version < version:
+        raise _awaited(HOUSE_PAIR, version)
+    await _note_values(ctx)
     await ctx.unit(_note_receipt_key, ctx.keys.receipts.current, ctx.clock.now(), wait_seconds)
     await _note(ctx, EventType.HOUSE_KEY_ROTATED, HOUSE_PAIR, version)
     return version
@@ -182,8 +186,22 @@ async def _make(ctx: Context, name: str, create: Callable[[str, int], bool]) -> 
     version = versions.newest + 1
     await ctx.on_device(create, name, version)
     await ctx.on_device(versions.refresh)
+    if versions.newest < version:
+        raise _awaited(name, version)
+    await _note_values(ctx)
     await _note(ctx, EventType.HOUSE_KEY_ROTATED, name, version)
     return version
+
+
+def _awaited(name: str, version: int) -> DeviceUnavailable:
+    """Of several tokens one made the key: nobody uses it before the others have it."""
+    text = f"{name} {version} is made on one token; bring it to the others, and run the command again"
+    return DeviceUnavailable(text, retry_after_seconds=60)
+
+
+async def _note_values(ctx: Context) -> None:
+    values = await ctx.on_device(house_values.values_of, ctx.device, ctx.keys)
+    await ctx.unit(house_keys.note_house_keys, values, ctx.clock.now())
 
 
 async def _bind_users(ctx: Context, progress: Progress, tell: Tell) -> None:
