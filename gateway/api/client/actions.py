@@ -29,7 +29,7 @@ class Action:
 
 _PROVED = ("proof_refused", "integrity_failure")
 _READING = ("not_found", "transaction_settled")
-_ANSWERING = ("not_found", "transaction_settled", "transaction_expired", *_PROVED)
+_ANSWERING = ("not_found", "transaction_settled", "transaction_expired", "not_allowed_by_policy", *_PROVED)
 
 ACTIONS: dict[str, Action] = {
     action.name: action
