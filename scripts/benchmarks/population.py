@@ -74,6 +74,11 @@ class Transactions:
         self._database.close()
         self._device.close()
 
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def take(self, count: int) -> list[tuple[Phone, Shown]]:
         """Return `count` of them, each with the phone that is asked, making those that are missing."""
         missing = count - len(self._waiting)
@@ -116,6 +121,11 @@ class Approvals:
 
     def __init__(self, waiting: Transactions) -> None:
         self._waiting = waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many transactions are there that were not confirmed."""
+        return self._waiting.count
 
     def take(self, count: int) -> list[Approval]:
         """Return so many, signed for this moment."""

@@ -12,14 +12,24 @@ _IDLE, _IO_WAIT, _GUEST = 3, 4, 8  # fields of the first line of /proc/stat
 
 def tree_seconds(root: int) -> float:
     """Return the CPU seconds of the living process `root` and all that descend from it."""
+    return sum((int(values[_USER]) + int(values[_SYSTEM])) * _TICK for values in _family(root).values())
+
+
+def tree_memory(root: int) -> float:
+    """Return the MiB of a process and all that descend from it, shared pages split among those who share them."""
+    lines = (
+        line for pid in _family(root) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    )
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _family(root: int) -> dict[int, list[str]]:
     fields = {int(path.parent.name): _fields(path) for path in Path("/proc").glob("[0-9]*/stat")}
     family, size = {root}, 0
     while size != len(family):
         size = len(family)
         family |= {pid for pid, values in fields.items() if values and int(values[_PARENT]) in family}
-    return sum(
-        (int(values[_USER]) + int(values[_SYSTEM])) * _TICK for pid in family if (values := fields.get(pid))
-    )
+    return {pid: values for pid in family if (values := fields.get(pid))}
 
 
 def _fields(path: Path) -> list[str]:

@@ -35,6 +35,7 @@ from hsm.keys import DerivedRef, PointRef
 from scripts.benchmarks.exchange import Approval
 from scripts.benchmarks.load import run_burst
 from scripts.benchmarks.population import Transactions, enrol_phones
+from scripts.benchmarks.processor_time import tree_memory
 from scripts.benchmarks.resident_keys import measure_resident
 from scripts.benchmarks.servers import Server, Stage
 from scripts.benchmarks.sheet import Grid, Sheet
@@ -148,13 +149,13 @@ def _measure_derived(folder: Path, token_uri: str, users: int, hot: int) -> Json
 
 def _confirm_in_turns(pair: tuple[_Gateway, _Gateway], servers: tuple[Server, Server], hot: int) -> None:
     for each, server in zip(pair, servers, strict=True):
-        each.memory["started"] = _memory(server.process.pid)
+        each.memory["started"] = tree_memory(server.process.pid)
     for name in ("cold", "hot"):  # every user once, then every user once more
         for _ in track(range(0, hot, _CHUNK), f"Confirming, {name}"):
             for each, server in zip(pair, servers, strict=True):
                 getattr(each, name).extend(_confirm(each, server, min(_CHUNK, hot)))
         for each, server in zip(pair, servers, strict=True):
-            each.memory[name] = _memory(server.process.pid)
+            each.memory[name] = tree_memory(server.process.pid)
 
 
 def _confirm(gateway: _Gateway, server: Server, count: int) -> list[float]:
@@ -166,15 +167,6 @@ def _confirm(gateway: _Gateway, server: Server, count: int) -> list[float]:
         approvals[answer.number].check(answer)
     assert len(burst.answers) == count
     return [answer.seconds * 1000 for answer in burst.answers]
-
-
-def _memory(pid: int) -> float:
-    """Return the MiB of a process and its children, shared pages split among those who share them."""
-    pids = [pid]
-    for each in pids:
-        pids += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
-    lines = (line for each in pids for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines())
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def _enrol_like(stage: Stage, model: Phone, count: int) -> list[Phone]:

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import sqlite3
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from scripts.benchmarks.contest import ROUNDS, Contest, Supply
 from scripts.benchmarks.device_use import free_ports, operations
@@ -68,6 +71,27 @@ def _database(kind: str, folder: Path) -> Iterator[tuple[str, int | None]]:
         return
     with throw_away_cluster(folder) as cluster:
         yield cluster
+
+
+def copied(stage: Stage, folder: Path) -> Stage:
+    """Return a stage with a copy of the database, on the same token and the same server; nobody is connected to it."""
+    folder.mkdir()
+    kept = {"server": stage.server, "cores": stage.cores}
+    if stage.database_url.startswith("sqlite"):
+        other = Stage.build(folder, stage.token_uri, "", stage.workers, **kept)  # type: ignore[arg-type]
+        with (
+            contextlib.closing(sqlite3.connect(stage.folder / "data" / "countersign.db")) as present,
+            contextlib.closing(sqlite3.connect(other.folder / "data" / "countersign.db")) as copy,
+        ):
+            present.backup(copy)
+        return other
+    scheme, _, place = stage.database_url.partition("://")
+    with psycopg.connect(
+        f"postgresql://{place.replace('/postgres?', '/template1?')}", autocommit=True
+    ) as connection:
+        connection.execute("CREATE DATABASE copy TEMPLATE postgres")
+    url = f"{scheme}://{place.replace('/postgres?', '/copy?')}"
+    return Stage.build(folder, stage.token_uri, url, stage.workers, **kept)  # type: ignore[arg-type]
 
 
 def contest_sheet(
