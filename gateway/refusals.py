@@ -56,6 +56,9 @@ CATALOGUE: dict[str, Problem] = {
         Problem("proof_refused", _M.FORBIDDEN, "The proofs were not accepted",
                 "Code, signature or step are not right for this transaction. It counts as a failure: after "
                 "several in a row the transaction is cancelled and the user blocked."),
+        Problem("score_too_high", _M.FORBIDDEN, "The answer is not accepted under these circumstances",
+                "The proofs were right, but too much speaks against them by the application's rules. It is no failure "
+                "that counts; the transaction is cancelled and the application told why."),
         Problem("not_found", _M.MISSING, "There is no such thing here",
                 "The resource does not exist or belongs to another application."),
         Problem("method_not_allowed", _M.METHOD, "The method is not allowed here",

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     TRANSACTION_SETTLED = "transaction.settled"
     TRANSACTION_LATE = "transaction.late_answer"
     PROOF_REFUSED = "transaction.proof_refused"
+    SCORE_TOO_HIGH = "answer.score_too_high"
     AUTHENTICATION_CONFIRMED = "authentication.confirmed"
     AUTHENTICATION_REFUSED = "authentication.refused"
     AUTHENTICATION_REPEATED = "authentication.repeated"
@@ -78,6 +79,7 @@ CATALOGUE: dict[EventType, str] = {
     EventType.TRANSACTION_SETTLED: "a transaction was confirmed, declined or cancelled",
     EventType.TRANSACTION_LATE: "an answer came for a transaction that was settled already",
     EventType.PROOF_REFUSED: "code, signature or step of an answer were not right",
+    EventType.SCORE_TOO_HIGH: "an answer with right proofs was refused, because too much spoke against it",
     EventType.AUTHENTICATION_CONFIRMED: "a user was authenticated by content that its phone made under a rule",
     EventType.AUTHENTICATION_REFUSED: "code, signature, step or time of such content were not right",
     EventType.AUTHENTICATION_REPEATED: "right proofs of such content came again; they had served already",

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateway.refusals import Refusal
+from gateway.rules.scoring_policy import ScoringSetting
 
 
 class TransactionStatus(StrEnum):
@@ -24,6 +25,7 @@ class TransactionAction(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "expire"
     EXHAUST = "exhaust"
+    REFUSE = "refuse"
 
 
 class CancelReason(StrEnum):
@@ -33,6 +35,7 @@ class CancelReason(StrEnum):
     TIMEOUT = "timeout"
     TOO_MANY_FAILURES = "too_many_failures"
     USER_DELETED = "user_deleted"
+    SCORE_TOO_HIGH = "score_too_high"
 
 
 class Kind(StrEnum):
@@ -48,6 +51,7 @@ TRANSITIONS: dict[tuple[TransactionStatus, TransactionAction], TransactionStatus
     (TransactionStatus.PENDING, TransactionAction.CANCEL): TransactionStatus.CANCELLED,
     (TransactionStatus.PENDING, TransactionAction.EXPIRE): TransactionStatus.CANCELLED,
     (TransactionStatus.PENDING, TransactionAction.EXHAUST): TransactionStatus.CANCELLED,
+    (TransactionStatus.PENDING, TransactionAction.REFUSE): TransactionStatus.CANCELLED,
 }
 
 
@@ -74,6 +78,7 @@ class Transaction:
     expires_at: datetime
     settled_at: datetime | None
     policy_version: int = 1  # of the policy under which it was made
+    scoring: ScoringSetting = ScoringSetting.POLICY
     binding: bytes = b""
     binding_version: int = 1  # of the key under the MAC
 

@@ -141,4 +141,5 @@ def transaction_input(transaction: Transaction) -> bytes:
         created_at=transaction.created_at,
         expires_at=transaction.expires_at,
         policy_version=transaction.policy_version,
+        scoring=transaction.scoring,
     ).encode()

@@ -26,6 +26,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.failures import count_failure
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import transaction_view
+from gateway.scenarios.scored import Scored, Seen, cancel_by_score, weigh
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import keysets, transactions, users
 from gateway.store.database import Connection
@@ -41,6 +42,7 @@ class _Facts:
     transaction: Transaction
     user: User
     usable: list[Keyset]
+    scored: dict[str, Scored | None]  # by keyset
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class _Guess:
     receipt: str | None
     attempt_id: str
     now: datetime
+    scored: Scored | None
 
 
 async def show_offline(ctx: Context, asker: Asker, transaction_id: str) -> str:
@@ -111,7 +114,8 @@ async def submit_code(
     Raises:
         WireError: not exactly the digits of the transaction; that is no guess and does not count.
         Refusal: ``not_found``, ``not_allowed_by_policy``, ``no_active_keys``, ``user_blocked``, ``user_deleted``,
-            ``proof_refused``, ``transaction_settled``, ``transaction_expired``, ``integrity_failure``.
+            ``proof_refused``, ``score_too_high``, ``transaction_settled``, ``transaction_expired``,
+            ``integrity_failure``.
     """
     now = ctx.clock.now()
     facts = await ctx.reading(_gather, asker, transaction_id, now)
@@ -119,6 +123,8 @@ async def submit_code(
     guess = await ctx.on_device(_prove, ctx, facts, code, asker.application.policy, now)
     failures = await ctx.unit(_settle, asker, guess, origin)
     ctx.waiters.wake(transaction_id)
+    if failures is None:
+        raise Refusal("score_too_high", guess.scored.why if guess.scored else "")
     if failures >= asker.application.policy.failures_most:
         await block_after_failures(ctx, asker.application, facts.user.user_id, origin)
     if failures:
@@ -147,7 +153,23 @@ def _gather(connection: Connection, asker: Asker, transaction_id: str, now: date
     ]
     if not usable:
         raise Refusal("no_active_keys")
-    return _Facts(transaction=transaction, user=user, usable=usable)
+    scored = {each.id: _weigh(connection, asker, transaction, user, each, now) for each in usable}
+    return _Facts(transaction=transaction, user=user, usable=usable, scored=scored)
+
+
+def _weigh(
+    connection: Connection, asker: Asker, transaction: Transaction, user: User, keyset: Keyset, now: datetime
+) -> Scored | None:
+    seen = Seen(
+        keyset=keyset,
+        transaction=transaction,
+        failures=user.failures,
+        device={},
+        address=None,
+        channel=OFFLINE,
+        now=now,
+    )
+    return weigh(connection, asker.application.policy, seen)
 
 
 def _why_unusable(asker: Asker, transaction: Transaction, keyset: Keyset, now: datetime) -> str | None:
@@ -170,14 +192,21 @@ def _prove(ctx: Context, facts: _Facts, code: str, policy: Policy, now: datetime
     if found is None:
         keyset = facts.usable[-1]
         step = timestep.step_at(now, keyset.step_seconds)
-        return _Guess(transaction, keyset, operation, step, code, None, attempt_id, now)
+        scored = facts.scored[keyset.id]
+        return _Guess(transaction, keyset, operation, step, code, None, attempt_id, now, scored)
     keyset, message = found
-    receipt = proofs.make_short_receipt(ctx, keyset, message, code, attempt_id, now)
-    return _Guess(transaction, keyset, operation, message.step, code, receipt, attempt_id, now)
+    scored = facts.scored[keyset.id]
+    claim = scored.claim if scored else None
+    receipt = proofs.make_short_receipt(ctx, keyset, message, code, attempt_id, now, claim)
+    return _Guess(transaction, keyset, operation, message.step, code, receipt, attempt_id, now, scored)
 
 
-def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int:
-    """Decide in one unit; returns 0 for a settled transaction, or how often the user failed in a row by now."""
+def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int | None:
+    """Decide in one unit.
+
+    Returns 0 for a settled transaction, or how often the user failed in a row by now; None if it was cancelled because
+    too much speaks against the answer.
+    """
     application, transaction = asker.application, guess.transaction
     user = users.lock_user(connection, application.id, transaction.user_id)
     if user is None:
@@ -188,18 +217,36 @@ def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin)
         raise Refusal("no_active_keys", "the keyset ended meanwhile")
     if guess.receipt is None:
         return _refuse(connection, asker, guess, origin)
+    if guess.scored is not None and guess.scored.is_above:
+        _refuse_by_score(connection, asker, guess, guess.scored, origin)
+        return None
     users.clear_failures(connection, application.id, user.user_id)
     status = transaction_rules.next_status(TransactionStatus.PENDING, TransactionAction.APPROVE)
     won = transactions.settle_transaction(
         connection, transaction.id, status=status, reason=None, now=guess.now, before_expiry=True
     )
     if not won:
-        present = transactions.find_transaction(connection, application.id, transaction.id)
-        pending = present is not None and present.status is TransactionStatus.PENDING
-        raise Refusal("transaction_expired" if pending else "transaction_settled")
+        raise _settled_refusal(connection, transaction)
     transactions.insert_attempts(connection, [_attempt(guess, Outcome.ACCEPTED)])
     settling.announce(connection, application, transaction.id, origin, guess.now)
     return 0
+
+
+def _settled_refusal(connection: Connection, transaction: Transaction) -> Refusal:
+    present = transactions.find_transaction(connection, transaction.application_id, transaction.id)
+    pending = present is not None and present.status is TransactionStatus.PENDING
+    return Refusal("transaction_expired" if pending else "transaction_settled")
+
+
+def _refuse_by_score(
+    connection: Connection, asker: Asker, guess: _Guess, scored: Scored, origin: Origin
+) -> None:
+    transaction, keyset_id = guess.transaction, guess.keyset.id
+    if not cancel_by_score(
+        connection, asker.application, transaction, scored, keyset_id, {}, origin, guess.now
+    ):
+        raise _settled_refusal(connection, transaction)
+    transactions.insert_attempts(connection, [_attempt(guess, Outcome.REFUSED)])
 
 
 def _refuse(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int:
@@ -232,6 +279,7 @@ def _attempt(guess: _Guess, outcome: Outcome) -> Attempt:
         verified=proofs.SHORT_VERIFIED if outcome is Outcome.ACCEPTED else (),
         outcome=outcome,
         device={},
-        receipt=guess.receipt,
+        receipt=guess.receipt if outcome is Outcome.ACCEPTED else None,
+        scoring=guess.scored.kept if guess.scored else None,
         created_at=guess.now,
     )

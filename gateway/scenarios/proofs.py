@@ -107,6 +107,7 @@ def make_receipt(
     verdict: Verdict,
     attempt_id: str,
     now: datetime,
+    scoring: tuple[int, str] | None = None,
 ) -> str:
     """Return the receipt: a compact JWS signed by the receipt key in the HSM over what was verified."""
     signed = keyset.spki is not None and shown.signature_der is not None
@@ -120,12 +121,19 @@ def make_receipt(
         verified=verdict.passed,
         signature=shown.signature_der if signed else None,
         kpublic=_thumbprint(keyset) if signed else None,
+        scoring=scoring,
     )
     return _sign(ctx, claims)
 
 
 def make_short_receipt(
-    ctx: Context, keyset: Keyset, message: Message, code: str, attempt_id: str, now: datetime
+    ctx: Context,
+    keyset: Keyset,
+    message: Message,
+    code: str,
+    attempt_id: str,
+    now: datetime,
+    scoring: tuple[int, str] | None = None,
 ) -> str:
     """Return the receipt for a short code, with which no signature comes."""
     claims = ReceiptClaims(
@@ -136,6 +144,7 @@ def make_short_receipt(
         message=message,
         code=code,
         verified=SHORT_VERIFIED,
+        scoring=scoring,
     )
     return _sign(ctx, claims)
 

@@ -35,7 +35,12 @@ def decisive_attempt(connection: Connection, transaction_id: str) -> Attempt | N
 
 
 def announce(
-    connection: Connection, application: Application, transaction_id: str, origin: Origin, now: datetime
+    connection: Connection,
+    application: Application,
+    transaction_id: str,
+    origin: Origin,
+    now: datetime,
+    scoring: dict[str, Any] | None = None,
 ) -> None:
     """Record the final state and put its callback into the outbox, in the unit that settled it."""
     transaction = transactions.find_transaction(connection, application.id, transaction_id)
@@ -46,7 +51,7 @@ def announce(
         connection,
         application,
         f"transaction.{transaction.status}",
-        settled_data(transaction, decisive),
+        settled_data(transaction, decisive) | ({} if scoring is None else {"scoring": scoring}),
         now,
         transaction_id=transaction.id,
         url=transaction.callback_url,
@@ -83,12 +88,16 @@ def cancel(
     reason: CancelReason | str,
     origin: Origin,
     now: datetime,
+    scoring: dict[str, Any] | None = None,
 ) -> bool:
-    """Cancel a pending transaction, with everything that follows; False if it was settled already."""
+    """Cancel a pending transaction, with everything that follows; False if it was settled already.
+
+    ``scoring`` is that of the answer because of which it is cancelled, for the callback.
+    """
     status = rules.next_status(TransactionStatus.PENDING, action)
     won = transactions.settle_transaction(
         connection, transaction_id, status=status, reason=reason, now=now, before_expiry=False
     )
     if won:
-        announce(connection, application, transaction_id, origin, now)
+        announce(connection, application, transaction_id, origin, now, scoring)
     return won

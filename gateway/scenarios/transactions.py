@@ -12,6 +12,7 @@ from gateway.refusals import Refusal
 from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
+from gateway.rules.scoring_policy import ScoringSetting, require_allowed
 from gateway.rules.transaction import CancelReason, Kind, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios import bindings, settling
 from gateway.scenarios.access import Asker
@@ -38,6 +39,7 @@ class Wish:
     offline: bool
     digits: int | None
     kpublic_required: bool | None
+    scoring: ScoringSetting = ScoringSetting.POLICY
 
 
 async def create_transaction(
@@ -85,6 +87,7 @@ def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
         expires_at=now + timedelta(seconds=wish.expires_in_seconds or policy.transaction_seconds),
         settled_at=None,
         policy_version=asker.application.policy_version,
+        scoring=wish.scoring,
     )
 
 
@@ -93,6 +96,7 @@ def _require_allowed(policy: Policy, wish: Wish, content_bytes_most: int) -> Non
         raise Refusal("too_large", detail=f"Content has at most {content_bytes_most} bytes.")
     if wish.offline and not policy.offline_allowed:
         raise Refusal("not_allowed_by_policy", detail="The policy does not allow offline confirmation.")
+    require_allowed(policy.scoring, wish.scoring)
     if (wish.expires_in_seconds or 0) > policy.transaction_seconds_most:
         detail = f"A transaction waits at most {policy.transaction_seconds_most} seconds."
         raise Refusal("not_allowed_by_policy", detail=detail)

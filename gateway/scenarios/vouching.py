@@ -81,7 +81,7 @@ def _told(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
         return _told_of_authentication(delivery, body)
     transaction, confirmation = body["data"]["transaction"], body["data"]["confirmation"]
     about = {name: transaction[name] for name in ("user", "content_sha256", "title", "media_type")}
-    shown = {name: confirmation[name] for name in (*_PROOFS, "signature")}
+    shown = {name: confirmation[name] for name in (*_PROOFS, "signature")} | _score(confirmation)
     if delivery.transaction_id != transaction["id"] or body["type"] != f"transaction.{transaction['status']}":
         raise Forged("the body is about another transaction or state than the outbox says")
     if confirmation["operation"] != _operation(transaction["kind"], transaction["status"]):
@@ -107,7 +107,14 @@ def _told_of_authentication(delivery: Delivery, body: dict[str, Any]) -> dict[st
         "title": None,
         "transaction": None,
         **{name: made[name] for name in names},
+        **_score(made),
     }
+
+
+def _score(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of the score, as far as a receipt says it."""
+    scoring = told["scoring"]
+    return {"scoring": scoring and {name: scoring[name] for name in ("value", "level")}}
 
 
 def _operation(kind: str, status: str) -> str | None:
@@ -118,7 +125,7 @@ def _operation(kind: str, status: str) -> str | None:
 
 def _said(claims: dict[str, Any], message: Message) -> dict[str, Any]:
     """Return what the receipt says of the same."""
-    names = ("application", "transaction", "jti", "user", "content_sha256", "signature", *_PROOFS)
+    names = ("application", "transaction", "jti", "user", "content_sha256", "signature", "scoring", *_PROOFS)
     return {
         **{name: claims.get(name) for name in names},
         "title": message.title,

@@ -31,6 +31,7 @@ class Authentication:
     verified: tuple[str, ...]
     device: dict[str, Any]
     receipt: str
+    scoring: dict[str, Any] | None = None
     created_at: datetime
 
 

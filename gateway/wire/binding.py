@@ -96,6 +96,7 @@ class TransactionBinding:
     created_at: datetime
     expires_at: datetime
     policy_version: int
+    scoring: str
 
     def encode(self) -> bytes:
         """Return the TLV the binding key authenticates; an absent value is an empty one.
@@ -119,6 +120,7 @@ class TransactionBinding:
             _moment(self.created_at),
             _moment(self.expires_at),
             self.policy_version.to_bytes(4, "big"),
+            self.scoring.encode(),
         )
         return tlv.sequence([(0x80 + number, value) for number, value in enumerate(values)])
 

@@ -21,6 +21,7 @@ TYPE = "pc-receipt+jwt"
 _ISSUER_BYTES = 256
 _KID_BYTES = 128
 _PART_BYTES = 64 * 1024
+_SCORE, _SCORE_MOST = ("value", "level"), 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class ReceiptClaims:
     """What a receipt says. `message` is what was proved; `code` is the full code (bytes) or short (text).
 
     `signature` is DER and `kpublic` the RFC 7638 thumbprint of the key it verifies under; both are None when
-    no Kpublic took part. `verified` lists the checks that were passed, in their order.
+    no Kpublic took part. `verified` lists the checks that were passed, in their order. `scoring` is value (0 to 1000)
+    and level where the answer was scored.
     """
 
     issuer: str
@@ -40,6 +42,7 @@ class ReceiptClaims:
     verified: tuple[str, ...]
     signature: bytes | None = None
     kpublic: str | None = None
+    scoring: tuple[int, str] | None = None
 
     def __post_init__(self) -> None:
         check_text(self.issuer, what="issuer", most_bytes=_ISSUER_BYTES)
@@ -49,6 +52,8 @@ class ReceiptClaims:
             raise WireError("length", "code")
         if (self.signature is None) != (self.kpublic is None):
             raise WireError("missing", "kpublic")
+        if self.scoring is not None and not 0 <= self.scoring[0] <= _SCORE_MOST:
+            raise WireError("out_of_range", "scoring")
 
     def as_json(self) -> dict[str, object]:
         """Return the claims under their names in JSON, in their order; those without a value are left out."""
@@ -69,6 +74,7 @@ class ReceiptClaims:
             "keyset": self.keyset,
             "kpublic": self.kpublic,
             "verified": list(self.verified),
+            "scoring": None if self.scoring is None else dict(zip(_SCORE, self.scoring, strict=True)),
         }
         return {name: value for name, value in claims.items() if value is not None}
 

@@ -15,11 +15,11 @@ NO = "refused"
 
 # One line a state, one column an action.
 TRANSACTION = """
-            approve    decline   cancel     expire     exhaust
-pending     confirmed  declined  cancelled  cancelled  cancelled
-confirmed   refused    refused   refused    refused    refused
-declined    refused    refused   refused    refused    refused
-cancelled   refused    refused   refused    refused    refused
+            approve    decline   cancel     expire     exhaust    refuse
+pending     confirmed  declined  cancelled  cancelled  cancelled  cancelled
+confirmed   refused    refused   refused    refused    refused    refused
+declined    refused    refused   refused    refused    refused    refused
+cancelled   refused    refused   refused    refused    refused    refused
 """
 KEYSET = """
             register   replace   void       lapse

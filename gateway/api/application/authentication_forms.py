@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from gateway.api.application.models import Body, Id, Step
-from gateway.api.application.views import Time, View
+from gateway.api.application.views import ScoringView, Time, View
 from gateway.api.describing import Base64
 from gateway.wire.code import LEAST_DIGITS, MOST_DIGITS
 
@@ -67,6 +67,7 @@ class AuthenticationView(View):
     signature: Base64 | None
     verified: list[Literal["step", "code", "signature"]]
     device: dict[str, Any]
+    scoring: ScoringView | None
     at: Time
     receipt: str
 

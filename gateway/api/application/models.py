@@ -64,6 +64,7 @@ class ConfirmationSettings(Body):
     offline: bool = False
     digits: int | None = Field(None, ge=6, le=10)
     kpublic_required: bool | None = None
+    scoring: Literal["policy", "off", "refuse_above_low", "refuse_above_medium"] = "policy"
 
 
 class CreateTransaction(Body):

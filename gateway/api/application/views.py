@@ -109,6 +109,25 @@ class ActivationCode(View):
     activation_code: str
 
 
+class FactorView(View):
+    """One thing that spoke against an answer."""
+
+    factor: str
+    points: int
+    why: str
+
+
+class ScoringView(View):
+    """How much speaks against an answer whose proofs are right, 0 to 1000, and what."""
+
+    value: int
+    level: Literal["low", "medium", "high"]
+    factors: list[FactorView]
+    address: str | None = Field(
+        description="Where the answer came from; None for digits through the application."
+    )
+
+
 class AttemptView(View):
     """One answer to a transaction: what was shown and what was verified."""
 
@@ -123,6 +142,7 @@ class AttemptView(View):
     outcome: Literal["accepted", "refused", "late"]
     device_id: str | None = Field(description="The device that the keyset belongs to.")
     device: dict[str, Any] = Field(description="What the phone told about itself.")
+    scoring: ScoringView | None = Field(description="None where neither policy nor transaction ask for it.")
     at: Time
 
 
@@ -140,6 +160,7 @@ class TransactionView(View):
     content_sha256: Base64
     digits: int
     offline: bool
+    scoring: Literal["policy", "off", "refuse_above_low", "refuse_above_medium"]
     kpublic_required: bool
     policy_version: int = Field(description="Of the policy under which it was created.")
     created_at: Time

@@ -29,7 +29,9 @@ class Action:
 
 _PROVED = ("proof_refused", "integrity_failure")
 _READING = ("not_found", "transaction_settled")
-_ANSWERING = ("not_found", "transaction_settled", "transaction_expired", "not_allowed_by_policy", *_PROVED)
+_ANSWERING = (
+    "not_found", "transaction_settled", "transaction_expired", "not_allowed_by_policy", "score_too_high", *_PROVED,
+)  # fmt: skip
 
 ACTIONS: dict[str, Action] = {
     action.name: action
@@ -53,7 +55,7 @@ ACTIONS: dict[str, Action] = {
                takes="Decision", gives="Decided", problems=_ANSWERING),
         Action(name="authentications.create", about="Authenticate the user by content that the phone made by a rule.",
                scenario=create_authentication, takes="Authentication", gives="Authenticated",
-               problems=("not_allowed_by_policy", "proof_refused")),
+               problems=("not_allowed_by_policy", "proof_refused", "score_too_high")),
         Action(name="devices.update", about="Say where the phone can be woken, or that it shall not be.",
                scenario=update_device, takes="DeviceUpdate", gives="DeviceUpdated",
                problems=("keyset_not_open",)),

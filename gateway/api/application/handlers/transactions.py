@@ -8,6 +8,7 @@ from gateway.api.application.qr import qr_view
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
+from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind
 from gateway.scenarios import authentications_verified, history, offline, transactions, verification
 from gateway.scenarios.context import Context
@@ -51,6 +52,7 @@ def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
         offline=body.confirmation.offline,
         digits=body.confirmation.digits,
         kpublic_required=body.confirmation.kpublic_required,
+        scoring=ScoringSetting(body.confirmation.scoring),
     )
 
 
