@@ -1,0 +1,212 @@
+"""Does a gateway with two tokens go on when the first is lost: without a wrong answer, and without losing a key?"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gateway import assembly
+from gateway.api.client.door import _reply
+from gateway.rules.user import UserAction
+from gateway.scenarios import house_values, housekeeping
+from gateway.scenarios.answers import Answers
+from gateway.scenarios.authentication import ClientRequest
+from gateway.scenarios.token_watch import shown
+from gateway.settings import Settings
+from gateway.wire.request import parse_envelope
+from hsm.device import Device
+from hsm.errors import DeviceUnavailable, KeyElsewhere
+from hsm.keys import KeyRef
+from hsm.limits import Limits
+from hsm.tokens import Tokens
+from tests.counterparts.phone import Phone
+from tests.counterparts.phone_account import Shown
+from tests.hsm.remote import Remote
+from tests.hsm.test_remote import wait_until
+from tests.hsm.test_tokens import LIMITS, NOISE
+from tests.hsm.twins import served_copy
+from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
+from tests.store.databases import migrated_database
+
+pytestmark = NOISE
+USERS = ("alice", "bob", "carol", "dave")
+
+
+@dataclass
+class Two:
+    """Two gateways on one database: the one with two tokens, of which the first can be killed, and the one before."""
+
+    bench: Bench
+    tokens: Tokens
+    first: Remote
+    near: Device  # the second token
+    phones: dict[str, Phone]
+
+    def names(self, user: str) -> list[KeyRef]:
+        """The keys of a user."""
+        issued = self.bench.keyset(self.phones[user].account.keyset)
+        return [KeyRef.parse(name) for name in (issued.khmac, issued.kauth, issued.kpublic or "")]
+
+    def bring_back(self) -> None:
+        self.first.start()
+        wait_until(lambda: self.tokens.standings()[0].serves)
+
+
+@pytest.fixture(scope="module")
+def two(
+    tmp_path_factory: pytest.TempPathFactory, token_directory: Path, own_device: Device, own_device_uri: str
+) -> Iterator[Two]:
+    """Users enrolled on one token, which then gets a twin before it in the list."""
+    folder = tmp_path_factory.mktemp("two")
+    with ExitStack() as parts:
+        database = parts.enter_context(migrated_database("sqlite", folder))
+        assembly.prepare(database, own_device)
+        before = parts.enter_context(opened_bench(database, own_device))
+        phones = {user: run(before.enrol(user)) for user in USERS}
+        first = served_copy(own_device_uri, folder, token_directory)
+        parts.callback(first.stop)
+        tokens = Tokens.open([first.uri, own_device_uri], replace(LIMITS, sessions=8))
+        parts.callback(tokens.close)
+        settings = Settings(client_url="https://127.0.0.1:1", database_connections=8, token_sessions=8)
+        context = assembly.make_context(settings, database, tokens, before.clock)
+        ctx = parts.enter_context(context)
+        tokens.compare()
+        wait_until(lambda: tokens.standings()[0].serves)
+        yield Two(Bench(ctx, before.clock, before.asker), tokens, first, own_device, phones)
+
+
+def _shown(name: str) -> Shown:
+    about = {"kind": "sign", "title": "Payment", "media_type": "text/plain", "digits": 8, "expires": ""}
+    return Shown(transaction=name, content=b"Pay 10 EUR", **about)
+
+
+async def _confirm(bench: Bench, phone: Phone, answered: list[float]) -> None:
+    """Confirm anew until it is answered, as phones do after 503."""
+    user = phone.account.user
+    while True:
+        try:
+            name = await bench.ask_to_confirm(user)
+            view = await bench.approve(phone, await bench.show(phone, name))
+        except DeviceUnavailable:
+            await asyncio.sleep(0.01)
+        else:
+            assert view["status"] == "confirmed"
+            answered.append(time.monotonic())
+            return
+
+
+def test_confirmations_go_on_while_the_first_token_is_lost(two: Two) -> None:
+    answered: list[float] = []
+    lost: list[float] = []
+
+    async def work(phone: Phone) -> None:
+        while not lost or sum(moment > lost[0] for moment in answered) < 8:
+            await _confirm(two.bench, phone, answered)
+
+    async def lose() -> None:
+        while len(answered) < 8:  # noqa: ASYNC110 - it looks at what phones do, who wait for nobody
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(two.first.stop)
+        lost.append(time.monotonic())
+
+    async def all_of_it() -> None:
+        await asyncio.gather(lose(), *(work(phone) for phone in two.phones.values()))
+
+    run(all_of_it())
+    assert [two.bench.failures(user) for user in USERS] == [0] * len(USERS)
+    assert [each.serves for each in two.tokens.standings()] == [False, True]
+    two.bring_back()
+    run(_confirm(two.bench, two.phones["alice"], answered))
+    print(f"the next answer came {min(m for m in answered if m > lost[0]) - lost[0]:.3f} s after the loss")  # noqa: T201
+
+
+def test_who_has_keys_on_the_lost_token_alone_is_told_to_come_again_and_nothing_is_lost(two: Two) -> None:
+    for key in two.names("bob"):
+        two.near.destroy(key)
+    two.first.stop()
+    content = _shown(run(two.bench.ask_to_confirm("bob")))
+    with pytest.raises(KeyElsewhere):
+        run(two.bench.approve(two.phones["bob"], content))
+    assert run(housekeeping.sweep_keys(two.bench.ctx)) == 0
+    assert two.bench.failures("bob") == 0
+    assert not two.bench.unbound()
+    two.bring_back()
+    assert run(two.bench.approve(two.phones["bob"], content))["status"] == "confirmed"
+
+
+def test_in_a_batch_nobody_waits_for_the_token_that_another_needs(two: Two) -> None:
+    two.first.stop()
+    requests = [_request(two, user) for user in ("bob", "carol")]
+
+    async def decide() -> list[object]:
+        answers = Answers(two.bench.ctx, _reply)
+        return list(await asyncio.gather(*(answers.decide(request) for request in requests)))
+
+    assert run(decide()) == [None, None]  # each is asked for alone then
+    two.bring_back()
+
+
+def _request(two: Two, user: str) -> ClientRequest:
+    phone = two.phones[user]
+    content = _shown(run(two.bench.ask_to_confirm(user)))
+    raw = phone.envelope("transactions.approve", phone.confirmation_body(content, 1))
+    code = phone.authcode(raw)
+    origin = replace(ORIGIN, action="transactions.approve", authcode=code)
+    return ClientRequest(
+        raw=raw, envelope=parse_envelope(raw, "transactions.approve"), authcode=code, origin=origin
+    )
+
+
+def test_a_key_is_destroyed_on_every_token_or_stays_on_the_list(two: Two) -> None:
+    keys = two.names("dave")
+    two.first.stop()
+    run(two.bench.change("dave", UserAction.DELETE))
+    doomed = two.bench.rows("SELECT uri FROM loose_keys WHERE doomed_at IS NOT NULL")
+    assert doomed
+    with pytest.raises(KeyElsewhere):
+        run(housekeeping.sweep_keys(two.bench.ctx))
+    assert two.bench.rows("SELECT uri FROM loose_keys WHERE doomed_at IS NOT NULL") == doomed
+    gone = {KeyRef.parse(row.uri) for row in doomed}
+    assert gone < set(keys)
+    assert not gone & set(two.near.user_keys())
+    two.bring_back()
+    assert run(housekeeping.sweep_keys(two.bench.ctx)) == len(doomed)
+    assert not two.bench.rows("SELECT uri FROM loose_keys")
+    assert not gone & set(two.tokens.user_keys())
+
+
+def test_what_happens_to_a_token_is_told_once(two: Two) -> None:
+    watch = two.bench.ctx.token_watch
+    watch.look()
+    two.first.stop()
+    with pytest.raises(DeviceUnavailable):
+        two.tokens._all.members[0].required().random(1)
+    with structlog.testing.capture_logs() as lines:
+        watch.look()
+        watch.look()
+    told = sorted((line["event"], line["token"]) for line in lines)
+    assert told in ([(f"a token is {state}", 1), ("a token serves", 2)] for state in ("away", "recovering"))
+    assert [(each["state"] == "well", each["serves"]) for each in shown(two.tokens)] == [
+        (False, False),
+        (True, True),
+    ]
+    two.bring_back()
+
+
+def test_a_token_with_another_key_of_the_gateway_is_an_alarm_whoever_is_there_first(
+    two: Two, own_device_uri: str
+) -> None:
+    assert two.near.house_key("webhook") == two.tokens.house_key("webhook")
+    with ExitStack() as parts:
+        alone = Tokens.open([own_device_uri], Limits(sessions=2))
+        parts.callback(alone.close)
+        two.bench.write("UPDATE house_keys SET value = :value WHERE name = 'webhook'", value=bytes(32))
+        house_values.expect_noted(alone, two.bench.ctx.database)
+        with pytest.raises(DeviceUnavailable, match="countersign-webhook-1 is another key"):
+            assembly.find_house_keys(alone)
+        assert alone.standings()[0].differences == ("countersign-webhook-1 is another key",)
