@@ -17,7 +17,7 @@ from gateway.api.client.actions import ACTIONS
 from gateway.api.problems import STATUS, problem_type
 from gateway.refusals import CATALOGUE
 from gateway.rules import event as events
-from gateway.rules import keyset, policy, transaction, user
+from gateway.rules import device, keyset, policy, transaction, user
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +109,7 @@ def states_page() -> str:
         "Transaction": transaction.TRANSITIONS,
         "Keyset": keyset.TRANSITIONS,
         "User": user.TRANSITIONS,
+        "Device": device.TRANSITIONS,
     }
     for name, transitions in machines.items():
         edges = [(str(state), str(action), str(to)) for (state, action), to in transitions.items()]
