@@ -55,6 +55,12 @@ def test_the_bounds_are_those_written_here():
     assert {name: bounds[:2] for name, bounds in BOUNDS.items()} == EXPECTED
 
 
+def test_the_defaults_are_those_of_the_core_document():
+    default = Policy()
+    assert (default.validity_days, default.step_seconds, default.password_length) == (365, 180, 6)
+    assert (default.digits, default.failures_most, default.kpublic_required) == (8, 5, True)
+
+
 def test_every_value_is_bounded_or_a_switch_or_a_choice():
     tables = set(BOUNDS) | set(SWITCHES) | set(CHOICES) | set(STRUCTURES)
     assert {field.name for field in dataclasses.fields(Policy)} == tables
