@@ -20,15 +20,18 @@ _NETWORKS = {4: 24, 6: 64}  # bits of an address that count: phones change the r
 class Observed:
     """What was seen of one answer, and of those before it with the same keys.
 
-    ``asked_fields`` are the members of device data that the policy asks for. ``earlier_device`` and
-    ``earlier_addresses`` come from the last accepted answers, or from the registration where there are none yet.
-    ``created_at`` is of the transaction, None for content that the phone made itself; ``earlier_answers`` are times.
+    ``direct``: the phone itself asked, so that device data and address are those of the phone; ``offline``: it was by
+    digits that the user typed. ``asked_fields`` are the members of device data that the policy asks for.
+    ``earlier_device`` and ``earlier_addresses`` come from the last accepted answers, or from the registration where
+    there are none yet. ``created_at`` is of the transaction, None for content that the phone made itself.
+    ``earlier_answers`` are times.
     """
 
     now: datetime
     device: Mapping[str, object]
     asked_fields: Sequence[str]
     address: str | None
+    direct: bool
     offline: bool
     bound: bool
     registered_at: datetime | None
@@ -92,13 +95,13 @@ _NOT: _Look = (0, "")
 
 def _device_data_missing(_: Scoring, seen: Observed) -> _Look:
     missing = [name for name in seen.asked_fields if name not in seen.device]
-    return _NOT if seen.offline or not missing else (1, f"not told: {', '.join(missing)}")
+    return _NOT if not (seen.direct and missing) else (1, f"not told: {', '.join(missing)}")
 
 
 def _changed(name: str) -> "Callable[[Scoring, Observed], _Look]":
     def look(_: Scoring, seen: Observed) -> _Look:
         earlier = (seen.earlier_device or {}).get(name)
-        if seen.offline or earlier is None or seen.device.get(name) in (None, earlier):
+        if not seen.direct or earlier is None or seen.device.get(name) in (None, earlier):
             return _NOT
         return 1, f"{name} was {earlier}"
 
@@ -118,7 +121,7 @@ def _offline(_: Scoring, seen: Observed) -> _Look:
 
 
 def _address_changed(_: Scoring, seen: Observed) -> _Look:
-    if seen.offline or seen.address is None or not seen.earlier_addresses:
+    if not seen.direct or seen.address is None or not seen.earlier_addresses:
         return _NOT
     known = {_network(each) for each in seen.earlier_addresses}
     return _NOT if _network(seen.address) in known else (1, "from another network than before")

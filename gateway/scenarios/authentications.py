@@ -18,21 +18,18 @@ from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
 from gateway.scenarios import proofs
 from gateway.scenarios.authentication import Caller, require_unchanged
+from gateway.scenarios.authentications_kept import CONFIRMED, keep, kept_of, refuse_by_score
 from gateway.scenarios.context import Context
-from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.failures import count_user_failure
-from gateway.scenarios.recording import Origin, make_event, record, use_request
-from gateway.scenarios.representation import authentication_view
+from gateway.scenarios.recording import make_event, record, use_request
+from gateway.scenarios.scored import Scored, Seen, is_scored, weigh
 from gateway.scenarios.user_lifecycle import block_after_failures
-from gateway.store import authentications, users
-from gateway.store.applications import Application
+from gateway.store import users
 from gateway.store.authentications import Authentication
 from gateway.store.database import Connection
 from gateway.wire import bodies, timestep
 from gateway.wire.bodies import Proofs
 from gateway.wire.message import Message, Operation
-
-CONFIRMED = "confirmed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +39,7 @@ class Shown:
     message: Message
     verdict: Verdict
     kept: Authentication | None
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +54,36 @@ async def create_authentication(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     Raises:
         WireError: the body is malformed.
-        Refusal: ``not_allowed_by_policy`` (no rule has this form), ``proof_refused``.
+        Refusal: ``not_allowed_by_policy`` (no rule has this form, or biometrics), ``proof_refused``,
+            ``score_too_high``.
     """
     body = bodies.Authentication.read(caller.envelope.body)
     caller.require_allowed_unlocking()
+    caller.require_allowed_unlocking()
     match = require_match(caller.application.policy, caller.user.user_id, body.media_type, body.content)
-    shown = await ctx.on_device(_prove, ctx, caller, body, match)
+    policy = caller.application.policy
+    scored = await ctx.reading(_weigh, caller) if is_scored(policy, None) else None
+    shown = await ctx.on_device(_prove, ctx, caller, body, match, scored)
     settled = await ctx.unit(_settle, caller, shown)
-    if settled.user_failures >= caller.application.policy.failures_most:
+    if settled.user_failures >= policy.failures_most:
         await block_after_failures(ctx, caller.application, caller.user.user_id, caller.origin)
     if settled.refusal is not None:
         settled.refusal.recorded = True
         raise settled.refusal
     return settled.view
+
+
+def _weigh(connection: Connection, caller: Caller) -> Scored | None:
+    seen = Seen(
+        keyset=caller.keyset,
+        transaction=None,
+        failures=caller.user.failures,
+        device=caller.envelope.device,
+        address=caller.origin.address,
+        channel=ONLINE,
+        now=caller.now,
+    )
+    return weigh(connection, caller.application.policy, seen)
 
 
 def require_match(policy: Policy, user_id: str, media_type: str, content: bytes) -> Match:
@@ -120,7 +135,9 @@ def is_timely(match: Match, keyset: Keyset, policy: Policy, step: int, now: date
     return match.is_timely(start, earliest, latest)
 
 
-def _prove(ctx: Context, caller: Caller, body: bodies.Authentication, match: Match) -> Shown:
+def _prove(
+    ctx: Context, caller: Caller, body: bodies.Authentication, match: Match, scored: Scored | None
+) -> Shown:
     """Verify what was presented, and sign the receipt if all is right: one hop to the device."""
     keyset, now = caller.keyset, caller.now
     message = message_of(keyset, body.media_type, hashlib.sha256(body.content).digest(), body.proofs.step)
@@ -128,7 +145,8 @@ def _prove(ctx: Context, caller: Caller, body: bodies.Authentication, match: Mat
     if not verdict.accepted:
         return Shown(message=message, verdict=verdict, kept=None)
     made = new_id("aut", now)
-    receipt = proofs.make_receipt(ctx, keyset, message, body.proofs, verdict, made, now)
+    claim = scored.claim if scored else None
+    receipt = proofs.make_receipt(ctx, keyset, message, body.proofs, verdict, made, now, claim)
     kept = kept_of(
         keyset,
         message,
@@ -140,44 +158,10 @@ def _prove(ctx: Context, caller: Caller, body: bodies.Authentication, match: Mat
         verified=verdict.passed,
         device=caller.envelope.device,
         receipt=receipt,
+        scored=scored,
         created_at=now,
     )
-    return Shown(message=message, verdict=verdict, kept=kept)
-
-
-def kept_of(
-    keyset: Keyset,
-    message: Message,
-    *,
-    id: str,  # noqa: A002
-    rule: str,
-    channel: str,
-    code: bytes,
-    signature: bytes | None = None,
-    verified: tuple[str, ...],
-    device: dict[str, Any] | None = None,
-    receipt: str,
-    created_at: datetime,
-) -> Authentication:
-    """Return what is kept of an authentication: all but the content."""
-    return Authentication(
-        id=id,
-        application_id=keyset.application_id,
-        user_id=keyset.user_id,
-        keyset_id=keyset.id,
-        rule=rule,
-        channel=channel,
-        media_type=message.media_type,
-        content_sha256=message.content_digest,
-        message_sha256=message.digest(),
-        step=message.step,
-        code=code,
-        signature=signature,
-        verified=verified,
-        device=device or {},
-        receipt=receipt,
-        created_at=created_at,
-    )
+    return Shown(message=message, verdict=verdict, kept=kept, scored=scored)
 
 
 def _settle(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
@@ -187,39 +171,11 @@ def _settle(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
     require_unchanged(connection, caller, user, caller.now)
     if shown.kept is None:
         return _refuse(connection, caller, shown)
+    if shown.scored is not None and shown.scored.is_above:
+        refuse_by_score(connection, caller.application, shown.kept, shown.scored, caller.origin)
+        return _Settled({}, Refusal("score_too_high", shown.scored.why))
     kept = keep(connection, caller.application, shown.kept, caller.origin)
     return _Settled({"authentication": kept.id, "status": CONFIRMED})
-
-
-def keep(
-    connection: Connection, application: Application, made: Authentication, origin: Origin
-) -> Authentication:
-    """Keep it, record it and tell the application; return the earlier one where the message has served already."""
-    if authentications.insert_authentication(connection, made):
-        # Not by a message that served already: who saw one pass could start the count anew with it.
-        users.clear_failures(connection, application.id, made.user_id)
-        record(connection, [_event(EventType.AUTHENTICATION_CONFIRMED, CONFIRMED, made, origin)])
-        data = {"authentication": authentication_view(made), "receipt": made.receipt}
-        enqueue(connection, application, EventType.AUTHENTICATION_CONFIRMED, data, made.created_at)
-        return made
-    earlier = authentications.find_by_message(connection, made.keyset_id, made.message_sha256)
-    assert earlier is not None
-    again = _event(EventType.AUTHENTICATION_REPEATED, "repeated", made, origin, served_as=earlier.id)
-    record(connection, [again])
-    return earlier
-
-
-def _event(type_: EventType, result: str, made: Authentication, origin: Origin, **more: Any) -> Any:
-    return make_event(
-        type_,
-        result,
-        made.created_at,
-        origin,
-        application_id=made.application_id,
-        user_id=made.user_id,
-        keyset_id=made.keyset_id,
-        detail={"authentication": made.id, "rule": made.rule, "device": made.device, **more},
-    )
 
 
 def _refuse(connection: Connection, caller: Caller, shown: Shown) -> _Settled:

@@ -21,11 +21,13 @@ from gateway.rules.keyset import Keyset
 from gateway.rules.user import User
 from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker
-from gateway.scenarios.authentications import judge, keep, kept_of, message_of, require_match
+from gateway.scenarios.authentications import judge, message_of, require_match
+from gateway.scenarios.authentications_kept import keep, kept_of, refuse_by_score
 from gateway.scenarios.context import Context
 from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import authentication_view
+from gateway.scenarios.scored import Scored, Seen, weigh
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import authentications, keysets, users
 from gateway.store.authentications import Authentication
@@ -57,6 +59,7 @@ class Typed:
 class _Facts:
     user: User
     usable: list[Keyset]
+    scored: dict[str, Scored | None]  # by keyset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class _Proved:
 
     keyset: Keyset
     kept: Authentication | None
+    scored: Scored | None = None
     why: str = ""
     counts: bool = False
 
@@ -83,14 +87,17 @@ async def pass_on(
     Raises:
         WireError: the digits are not as many as the keysets of the user have; that is no guess and does not count.
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``no_active_keys``, ``not_allowed_by_policy``,
-            ``proof_refused``, ``already_used``, ``integrity_failure``.
+            ``proof_refused``, ``score_too_high``, ``already_used``, ``integrity_failure``.
     """
     now = ctx.clock.now()
-    facts = await ctx.reading(_gather, asker, user_id, now)
+    channel = OFFLINE if isinstance(given, Typed) else PASSED_ON
+    facts = await ctx.reading(_gather, asker, user_id, channel, now)
     proved = await ctx.on_device(_prove, ctx, asker, facts, given, now)
     settled = await ctx.unit(_settle, asker, proved, origin, now)
     if settled.failures >= asker.application.policy.failures_most:
         await block_after_failures(ctx, asker.application, user_id, origin)
+    if settled.kept is None and proved.kept is not None and proved.scored is not None:
+        raise Refusal("score_too_high", proved.scored.why)
     if settled.kept is None:
         raise Refusal("proof_refused", proved.why)
     if proved.kept is None or settled.kept.id != proved.kept.id:
@@ -127,7 +134,7 @@ def _page(
     )
 
 
-def _gather(connection: Connection, asker: Asker, user_id: str, now: datetime) -> _Facts:
+def _gather(connection: Connection, asker: Asker, user_id: str, channel: str, now: datetime) -> _Facts:
     application = asker.application
     user = users.find_user(connection, application.id, user_id)
     if user is None:
@@ -137,7 +144,23 @@ def _gather(connection: Connection, asker: Asker, user_id: str, now: datetime) -
     usable = [each for each in found if _is_usable(asker, each, now)]
     if not usable:
         raise Refusal("no_active_keys")
-    return _Facts(user=user, usable=usable)
+    scored = {each.id: _weigh(connection, asker, user, each, channel, now) for each in usable}
+    return _Facts(user=user, usable=usable, scored=scored)
+
+
+def _weigh(
+    connection: Connection, asker: Asker, user: User, keyset: Keyset, channel: str, now: datetime
+) -> Scored | None:
+    seen = Seen(
+        keyset=keyset,
+        transaction=None,
+        failures=user.failures,
+        device={},
+        address=None,
+        channel=channel,
+        now=now,
+    )
+    return weigh(connection, asker.application.policy, seen)
 
 
 def _is_usable(asker: Asker, keyset: Keyset, now: datetime) -> bool:
@@ -167,7 +190,9 @@ def _prove_in_full(ctx: Context, asker: Asker, facts: _Facts, given: PassedOn, n
             failed = str(verdict.failed)
             continue
         made = new_id("aut", now)
-        receipt = proofs.make_receipt(ctx, keyset, message, given.shown, verdict, made, now)
+        scored = facts.scored[keyset.id]
+        claim = scored.claim if scored else None
+        receipt = proofs.make_receipt(ctx, keyset, message, given.shown, verdict, made, now, claim)
         kept = kept_of(
             keyset,
             message,
@@ -178,9 +203,10 @@ def _prove_in_full(ctx: Context, asker: Asker, facts: _Facts, given: PassedOn, n
             signature=given.shown.signature_der,
             verified=verdict.passed,
             receipt=receipt,
+            scored=scored,
             created_at=now,
         )
-        fitting = _Proved(keyset=keyset, kept=kept)
+        fitting = _Proved(keyset=keyset, kept=kept, scored=scored)
     return fitting or _Proved(keyset=facts.usable[-1], kept=None, why=f"wrong {failed}")
 
 
@@ -196,7 +222,9 @@ def _prove_digits(ctx: Context, asker: Asker, facts: _Facts, given: Typed, now: 
         for message in _messages(asker, keyset, rule, now):
             if proofs.short_code_matches(ctx, keyset, message, given.digits, keyset.digits):
                 made = new_id("aut", now)
-                receipt = proofs.make_short_receipt(ctx, keyset, message, given.digits, made, now)
+                scored = facts.scored[keyset.id]
+                claim = scored.claim if scored else None
+                receipt = proofs.make_short_receipt(ctx, keyset, message, given.digits, made, now, claim)
                 kept = kept_of(
                     keyset,
                     message,
@@ -206,9 +234,10 @@ def _prove_digits(ctx: Context, asker: Asker, facts: _Facts, given: Typed, now: 
                     code=given.digits.encode(),
                     verified=proofs.SHORT_VERIFIED,
                     receipt=receipt,
+                    scored=scored,
                     created_at=now,
                 )
-                fitting = _Proved(keyset=keyset, kept=kept)
+                fitting = _Proved(keyset=keyset, kept=kept, scored=scored)
     return fitting or _Proved(keyset=usable[-1], kept=None, why="wrong short code", counts=True)
 
 
@@ -240,6 +269,9 @@ def _settle(connection: Connection, asker: Asker, proved: _Proved, origin: Origi
     present = keysets.find_keyset(connection, keyset.id)
     if present is None or not _is_usable(asker, present, now):
         raise Refusal("no_active_keys", "the keyset ended meanwhile")
+    if proved.kept is not None and proved.scored is not None and proved.scored.is_above:
+        refuse_by_score(connection, application, proved.kept, proved.scored, origin)
+        return _Settled(None)
     if proved.kept is not None:
         return _Settled(keep(connection, application, proved.kept, origin))
     event = make_event(

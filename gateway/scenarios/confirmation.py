@@ -139,19 +139,15 @@ def prove(
         ctx, keyset, message, decision.proofs, policy, caller.now, needs_signature=needs_signature
     )
     attempt_id = new_id("att", caller.now)
-    receipt = None
-    if verdict.accepted:
-        claim = scored.claim if scored else None
-        receipt = proofs.make_receipt(
-            ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now, claim
-        )
+    claim = scored.claim if scored else None
+    signed = (ctx, keyset, message, decision.proofs, verdict, attempt_id, caller.now, claim)
     return Answer(
         action=action,
         decision=decision,
         message=message,
         transaction=transaction,
         verdict=verdict,
-        receipt=receipt,
+        receipt=proofs.make_receipt(*signed) if verdict.accepted else None,
         attempt_id=attempt_id,
         scored=scored,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.rules import scoring_policy
-from gateway.rules.confirmation import OFFLINE
+from gateway.rules.confirmation import OFFLINE, ONLINE
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
@@ -116,13 +116,14 @@ def weigh(connection: Connection, policy: Policy, seen: Seen) -> Scored | None:
     if scoring is None or not is_scored(policy, seen.transaction):
         return None
     earlier = earlier_answers(connection, seen.keyset, _EARLIER_MOST)
-    offline = seen.channel == OFFLINE
+    direct = seen.channel == ONLINE
     observed = Observed(
         now=seen.now,
         device=seen.device,
         asked_fields=DeviceFields(policy.device_fields).names(),
-        address=None if offline else seen.address,
-        offline=offline,
+        address=seen.address if direct else None,
+        direct=direct,
+        offline=seen.channel == OFFLINE,
         bound=bool(seen.keyset.fingerprint),
         registered_at=seen.keyset.registered_at,
         created_at=None if seen.transaction is None else seen.transaction.created_at,

@@ -17,7 +17,7 @@ from gateway.wire.timestep import format_time
 from hsm.device import Device
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_tlv import b64
-from tests.counterparts.phone_wire import Operation
+from tests.counterparts.phone_wire import Operation, mac, truncate
 from tests.scenarios.bench import Bench, opened_bench, run
 from tests.store.databases import migrated_database
 
@@ -50,6 +50,14 @@ def login_text(bench: Bench, phone: Phone, seconds: int = 0) -> bytes:
 def door_text(step: int) -> bytes:
     """Return content under the second rule."""
     return f"Open the door, {format_time(datetime.fromtimestamp(step * 180, UTC))}".encode()
+
+
+def door_digits(phone: Phone) -> str:
+    """Return the digits that the phone shows under the second rule."""
+    step = phone.step()
+    digest = hashlib.sha256(door_text(step)).digest()
+    message = phone.message(Operation.AUTHENTICATE, TEXT, digest, step=step)
+    return truncate(mac(phone.keys.khmac, message.encode()), 8)
 
 
 def body_of(phone: Phone, content: bytes, *, step: int | None = None, **changed: Any) -> dict[str, Any]:

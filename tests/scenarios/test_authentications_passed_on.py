@@ -23,14 +23,13 @@ from gateway.scenarios.verification import Question
 from gateway.wire.bodies import Proofs
 from gateway.wire.errors import WireError
 from hsm.device import Device
-from tests.counterparts.phone import Phone
-from tests.counterparts.phone_wire import Operation, mac, truncate
 from tests.scenarios.authenticating import (
     TEXT,
     WRONG,
     authenticate,
     bench_with_rules,
     body_of,
+    door_digits,
     door_text,
     events_of,
     kept,
@@ -57,11 +56,6 @@ def any_bench(request: pytest.FixtureRequest, tmp_path: Path, own_device: Device
 def _given(body: dict[str, Any], **changed: Any) -> PassedOn:
     shown = Proofs.read({name: (body | changed)[name] for name in ("step", "code", "signature")})
     return PassedOn(media_type=TEXT, content=base64.b64decode(body["content"]), shown=shown)
-
-
-def _digits(phone: Phone, step: int) -> str:
-    message = phone.message(Operation.AUTHENTICATE, TEXT, hashlib.sha256(door_text(step)).digest(), step=step)
-    return truncate(mac(phone.keys.khmac, message.encode()), 8)
 
 
 async def _pass(bench: Bench, given: PassedOn | Typed) -> dict[str, Any]:
@@ -110,7 +104,7 @@ def test_of_phone_and_application_that_present_one_message_at_once_one_wins(any_
 
 def test_typed_digits_authenticate_under_a_rule_that_both_sides_know_beforehand_and_once(bench: Bench):
     phone = run(bench.enrol("anna"))
-    digits = _digits(phone, phone.step())
+    digits = door_digits(phone)
     made = run(_pass(bench, Typed(rule="door", digits=digits)))
     assert (made["channel"], made["code"], made["signature"]) == ("offline", digits, None)
     assert (
@@ -127,7 +121,7 @@ def test_typed_digits_authenticate_under_a_rule_that_both_sides_know_beforehand_
 def test_wrong_digits_count_and_block_also_when_they_come_at_once(any_bench: Bench):
     bench = any_bench
     phone = run(bench.enrol("anna"))
-    wrong = str(int(_digits(phone, phone.step())) ^ 1).zfill(8)
+    wrong = str(int(door_digits(phone)) ^ 1).zfill(8)
 
     async def guess() -> list[Any]:
         guesses = [_pass(bench, Typed(rule="door", digits=wrong)) for _ in range(8)]
@@ -135,12 +129,12 @@ def test_wrong_digits_count_and_block_also_when_they_come_at_once(any_bench: Ben
 
     codes = [each.problem.code for each in run(guess())]
     assert (codes.count("proof_refused"), codes.count("user_blocked")) == (5, 3)
-    _refused(bench, Typed(rule="door", digits=_digits(phone, phone.step())), "user_blocked")
+    _refused(bench, Typed(rule="door", digits=door_digits(phone)), "user_blocked")
 
 
 def test_digits_that_served_do_not_start_the_count_anew(bench: Bench):
     phone = run(bench.enrol("anna"))
-    seen = Typed(rule="door", digits=_digits(phone, phone.step()))
+    seen = Typed(rule="door", digits=door_digits(phone))
     run(_pass(bench, seen))
     for _ in range(3):
         _refused(bench, Typed(rule="door", digits=str(int(seen.digits) ^ 1).zfill(8)), "proof_refused")
@@ -174,7 +168,7 @@ def test_a_past_authentication_is_verified_whatever_became_of_the_user(any_bench
     phone = run(bench.enrol("anna"))
     content = login_text(bench, phone)
     made = run(_pass(bench, _given(body_of(phone, content))))
-    typed = run(_pass(bench, Typed(rule="door", digits=_digits(phone, phone.step()))))
+    typed = run(_pass(bench, Typed(rule="door", digits=door_digits(phone))))
     bench.clock.move(minutes=1)
     run(bench.change("anna", UserAction.DELETE))
     bench.clock.move(days=700)

@@ -13,12 +13,24 @@ import sqlalchemy as sa
 from gateway.refusals import Refusal
 from gateway.rules.policy import from_json
 from gateway.rules.scoring_policy import ScoringSetting
+from gateway.scenarios.authentications_passed_on import Typed, pass_on
 from gateway.scenarios.offline import submit_code
 from gateway.scenarios.transactions import fetch_transaction
 from gateway.store.tables import attempts, deliveries, events
 from hsm.device import Device
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_account import Shown
+from tests.scenarios.authenticating import (
+    RULES,
+    WRONG,
+    authenticate,
+    bench_with_rules,
+    body_of,
+    door_digits,
+    expect_refused,
+    kept,
+    login_text,
+)
 from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
 from tests.store.databases import KINDS, migrated_database
 
@@ -240,3 +252,30 @@ def test_without_scoring_in_the_policy_an_answer_asks_the_database_for_nothing_m
 def test_the_phone_that_shows_nothing_odd_passes_the_strictest_limit(bench: Bench):
     phone = _enrol(bench)
     assert _approved(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)["value"] == 0
+
+
+def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike(
+    tmp_path: Path, own_device: Device
+):
+    policy = from_json({**WANTED, "authentication_rules": RULES, "scoring": {"refuse_above": "low"}})
+    with bench_with_rules("sqlite", tmp_path, own_device, policy) as bench:
+        phone = _enrol(bench)
+        run(authenticate(bench, phone, body_of(phone, login_text(bench, phone))))
+        told = _last_callback(bench)["data"]
+        assert told["authentication"]["scoring"]["value"] == 0
+        assert _claims(told["receipt"])["scoring"] == {"value": 0, "level": "low"}
+        bench.clock.move(seconds=1)  # callbacks are ordered by their time
+        phone.device = PHONE | {"rooted": True}
+        expect_refused(bench, phone, body_of(phone, login_text(bench, phone)), "score_too_high")
+        told = _last_callback(bench)
+        assert (told["type"], told["data"]["scoring"]["level"]) == ("authentication.refused", "medium")
+        assert "code" not in told["data"]
+        assert (len(kept(bench)), bench.failures("anna")) == (1, 0)
+        wrong = body_of(phone, login_text(bench, phone), code=WRONG)
+        expect_refused(bench, phone, wrong, "proof_refused")
+        expect_refused(bench, phone, wrong, "proof_refused")
+        bench.clock.move(seconds=1)
+        given = Typed(rule="door", digits=door_digits(phone))
+        with pytest.raises(Refusal, match="score_too_high"):
+            run(pass_on(bench.ctx, bench.asker, "anna", given, ORIGIN))
+        assert _last_callback(bench)["data"]["channel"] == "offline"

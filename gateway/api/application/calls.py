@@ -161,7 +161,7 @@ CALLS: tuple[Call, ...] = (
          scope="transaction:write", handler=authentications.pass_on, takes=authentication_forms.PassAuthenticationOn,
          gives=authentication_forms.AuthenticationView, statuses=(201,), carries_secret=True,
          problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
-                   "proof_refused", "already_used", "integrity_failure")),
+                   "proof_refused", "score_too_high", "already_used", "integrity_failure")),
     Call(method="GET", path="/v1/authentications/{authentication_id}", name="getAuthentication",
          about="Read an authentication.", scope="transaction:read", handler=authentications.get,
          gives=authentication_forms.AuthenticationView, problems=("not_found",)),
