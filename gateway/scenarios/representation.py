@@ -58,19 +58,24 @@ def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
 
 def device_view(device: Device, keysets: Sequence[Keyset]) -> dict[str, Any]:
     """Return a device, with the keys that it answers with now; ``keysets`` are those of its user."""
-    active = [each for each in keysets if (each.device_id, each.status) == (device.id, KeysetStatus.ACTIVE)]
-    fingerprint = active[-1].fingerprint if active else None
+    used = next((each for each in reversed(keysets) if each.device_id == device.id and _serves(each)), None)
     return {
         "id": device.id,
         "user": device.user_id,
         "status": device.status,
         "push": device.push_provider,
-        "keyset": active[-1].id if active else None,
-        "fingerprint": None if fingerprint is None else base64s.encode(fingerprint),
+        "keyset": None if used is None else used.id,
+        "fingerprint": None if used is None else base64s.encode(used.fingerprint),
         "created_at": _time(device.created_at),
         "registered_at": _time(device.registered_at),
         "removed_at": _time(device.removed_at),
     }
+
+
+def _serves(keyset: Keyset) -> bool:
+    """Say whether the phone answers with the keyset: a registered one, or one that need not be registered."""
+    unregistered = keyset.status is KeysetStatus.ISSUED and keyset.lapses_at is None
+    return keyset.status is KeysetStatus.ACTIVE or unregistered
 
 
 def _phone_view(device: Device, keyset: Keyset) -> dict[str, Any]:
