@@ -7,7 +7,20 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from scripts.benchmarks import confirm, endurance, enrol, offline, residency, scale, slow_device, verify
+from scripts.benchmarks import (
+    cold,
+    confirm,
+    document,
+    endurance,
+    enrol,
+    mixed,
+    offline,
+    residency,
+    scale,
+    slow_device,
+    verify,
+    waiting,
+)
 from scripts.benchmarks.page import write_page
 from scripts.benchmarks.sheet import Sheet
 from tests.tokens import configure, create_token
@@ -17,6 +30,10 @@ _SCENARIOS: dict[str, tuple[ModuleType, str]] = {
     "enrol": (enrol, "users who are given keys, next to what the token alone can make"),
     "offline": (offline, "short codes per second, submitted by the bank"),
     "verify": (verify, "verifications of past answers per second"),
+    "mixed": (mixed, "a bank's day with its peak, all kinds of requests, derived users"),
+    "waiting": (waiting, "a thousand phones that long-poll, and confirmations beside them"),
+    "document": (document, "memory while documents of growing size pass"),
+    "cold": (cold, "people who were not there lately, on a slow device"),
     "scale": (scale, "confirmations with a million users and their past, next to a thousand"),
     "device": (slow_device, "MACs per second of a slow device with 1, 4 and 16 sessions"),
     "residency": (residency, "keys on the token and derived ones, by number of users"),

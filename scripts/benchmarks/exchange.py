@@ -83,6 +83,32 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneCall:
+    """One call of a phone that changes nothing, signed."""
+
+    phone: Phone
+    body: bytes
+    authcode: bytes
+    wire: bytes
+
+    @classmethod
+    def sign(cls, phone: Phone, action: str, said: dict[str, Any]) -> Self:
+        """Sign for this moment."""
+        body = phone.envelope(action, said)
+        authcode = phone.authcode(body)
+        wire = _request("POST", f"/client/v1/{action}", body, {PROOF_HEADER: b64(authcode)})
+        return cls(phone, body, authcode, wire)
+
+    def check(self, answer: Answer) -> None:
+        """Raise WrongAnswer unless it is 200 with the gateway's proof."""
+        headers = answer.headers()
+        kind = headers.get("content-type", "").encode()
+        proof = answer_proof(self.phone.keys.kauth, self.authcode, answer.status, kind, answer.body)
+        if answer.status != _OK or headers.get(PROOF_HEADER.lower()) != b64(proof):
+            raise WrongAnswer(f"{answer.status} {answer.body.decode(errors='replace')[:500]}")
+
+
+@dataclass(frozen=True, slots=True)
 class BankCall:
     """One call of a bank; `is_right` looks at the JSON of an answer that has the right status."""
 
@@ -97,17 +123,19 @@ class BankCall:
         cls,
         api_key: str,
         path: str,
-        said: dict[str, Any],
+        said: dict[str, Any] | None,
         is_right: Callable[[dict[str, Any]], bool],
         *,
         status: int = _OK,
         subject: Any = None,
         **headers: str,
     ) -> Self:
-        """Write a POST; `headers` are further ones, with _ for -."""
-        body = json.dumps(said).encode()
+        """Write a POST, or a GET if nothing is said; `headers` are further ones, with _ for -."""
+        body = b"" if said is None else json.dumps(said).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        wire = _request("POST", path, body, {"Authorization": f"Bearer {api_key}", **named})
+        wire = _request(
+            "POST" if body else "GET", path, body, {"Authorization": f"Bearer {api_key}", **named}
+        )
         return cls(body, wire, status, is_right, subject)
 
     def check(self, answer: Answer) -> None:

@@ -41,7 +41,7 @@ class Burst:
     seconds: float
 
 
-class _Line(asyncio.Protocol):
+class Line(asyncio.Protocol):
     """One connection at a time: a request, its answer, the next request, until the supply ends."""
 
     def __init__(self, port: int, supply: Iterator[tuple[int, bytes]], answers: list[Answer]) -> None:
@@ -70,10 +70,17 @@ class _Line(asyncio.Protocol):
             self.ended.set_result(None)
             self._transport.close()
             return
+        self.send(*following, time.perf_counter())
+
+    def send(self, number: int, wire: bytes, since: float) -> None:
+        """Send one request, whose time counts from `since`."""
         self._received, self._wanted = b"", 0
-        self._number, wire = following
-        self._sent_at = time.perf_counter()
+        self._number, self._sent_at = number, since
         self._transport.write(wire)
+
+    def close(self) -> None:
+        """Close the connection; nothing may be under way."""
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Collect one answer."""
@@ -146,7 +153,7 @@ async def _burst(
             yield following
 
     shared = supply()
-    lines = [_Line(ports[number % len(ports)], shared, answers) for number in range(connections)]
+    lines = [Line(ports[number % len(ports)], shared, answers) for number in range(connections)]
     for line in lines:
         await line.connect()
     before()
