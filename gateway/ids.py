@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import datetime
-from uuid import UUID
 
 _RANDOM_BITS = 74
 _LOW_BITS = 62
@@ -19,4 +18,4 @@ def new_id(prefix: str, now: datetime) -> str:
     noise = secrets.randbits(_RANDOM_BITS)
     high, low = noise >> _LOW_BITS, noise & ((1 << _LOW_BITS) - 1)
     value = (milliseconds << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low
-    return f"{prefix}_{UUID(int=value).hex}"
+    return f"{prefix}_{value:032x}"

@@ -5,6 +5,7 @@ Labels name kinds of things, never things: no user, no application, no key, noth
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client import Counter, Histogram, disable_created_metrics
 
@@ -185,7 +186,12 @@ COUNTED = (_requests, _runs, _pushes)
 
 def count_request(door: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; `route` is the template of its path."""
-    _requests.labels(door, method if method in _METHODS else "other", route, str(status)).observe(seconds)
+    _request_series(door, method if method in _METHODS else "other", route, status).observe(seconds)
+
+
+@cache  # the labels name kinds of things, of which there are few
+def _request_series(door: str, method: str, route: str, status: int) -> Histogram:
+    return _requests.labels(door, method, route, str(status))
 
 
 def count_run(duty: str, outcome: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from hsm.faults import error_of
 
@@ -133,7 +134,7 @@ class DirectCalls:
 
         `length` is what the mechanism always gives: a module that answers anything else is not believed.
         """
-        what = _Mechanism(mechanism, None, 0)
+        what = _bare(mechanism)
         room = ctypes.create_string_buffer(_LONGEST_OUTPUT)
         written = ctypes.c_ulong(_LONGEST_OUTPUT)
         rv = self._sign_init(session_handle, ctypes.byref(what), key_handle)
@@ -177,6 +178,12 @@ class DirectCalls:
     def _prepared(self, position: int, *types: type) -> Callable[..., int]:
         address = self._functions[position] or 0
         return ctypes.CFUNCTYPE(ctypes.c_ulong, *types)(address)
+
+
+@cache
+def _bare(mechanism: int) -> _Mechanism:
+    """Return the mechanism without parameters; modules only read it."""
+    return _Mechanism(mechanism, None, 0)
 
 
 def _attributes(template: Mapping[int, bytes]) -> ctypes.Array[_Attribute]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from hsm.errors import DeviceRefused, InvalidUri
 from hsm.uri import TokenUri
@@ -45,16 +46,21 @@ class KeyRef:
     @classmethod
     def parse(cls, uri: str) -> KeyRef:
         """Read what `uri()` wrote. Raises InvalidUri."""
-        if (written := _WRITTEN.fullmatch(uri)) is not None:
-            return cls(KeyKind(written[2]), bytes.fromhex(written[1].replace("%", "")))
-        parts = TokenUri.parse(uri)
-        try:
-            ref = cls(KeyKind(parts.type or ""), parts.id or b"")
-        except ValueError:
-            raise InvalidUri("The URI does not name a key by id and type.", "Restore the row.") from None
-        if TokenUri.parse(ref.uri()) != parts:
-            raise InvalidUri("The URI of a key says more than id and type.", "Restore the row.")
-        return ref
+        return _read(uri)
+
+
+@lru_cache(maxsize=4096)  # a phone's requests, and each step of one, name the same keys
+def _read(uri: str) -> KeyRef:
+    if (written := _WRITTEN.fullmatch(uri)) is not None:
+        return KeyRef(KeyKind(written[2]), bytes.fromhex(written[1].replace("%", "")))
+    parts = TokenUri.parse(uri)
+    try:
+        ref = KeyRef(KeyKind(parts.type or ""), parts.id or b"")
+    except ValueError:
+        raise InvalidUri("The URI does not name a key by id and type.", "Restore the row.") from None
+    if TokenUri.parse(ref.uri()) != parts:
+        raise InvalidUri("The URI of a key says more than id and type.", "Restore the row.")
+    return ref
 
 
 @dataclass(frozen=True, slots=True)

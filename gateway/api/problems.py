@@ -3,10 +3,10 @@
 The only place that knows which status belongs to which meaning.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import orjson
 from pydantic import ValidationError
 from starlette.responses import Response
 
@@ -122,4 +122,4 @@ def _document(
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(value)

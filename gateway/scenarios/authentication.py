@@ -116,11 +116,22 @@ def prove(ctx: Context, facts: Facts | None, request: ClientRequest) -> Seen:
     if facts is None:
         ctx.device.mac(ctx.keys.binding.current[1], bindings.NO_BINDING)
         return _decoy(ctx, request, presented, bound=True)
-    bound = bindings.is_bound(ctx, facts.keyset, facts.user.status)
-    if not bound or facts.keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed
+    row = facts.keyset, facts.user.status
+    remembered = bindings.is_remembered(ctx, *row)
+    bound = remembered or bindings.is_bound(ctx, *row)
+    seen = _compare(ctx, facts.keyset, request, presented, bound=bound)
+    if seen.matches:
+        ctx.vouched.remember(*row)
+    elif remembered:  # a wrong code costs as much as an unknown keyset, whether its row is remembered or not
+        ctx.device.mac(ctx.keys.binding.current[1], bindings.NO_BINDING)
+    return seen
+
+
+def _compare(ctx: Context, keyset: Keyset, request: ClientRequest, presented: bytes, *, bound: bool) -> Seen:
+    if not bound or keyset.status not in keyset_rules.OPEN:  # the Kauth of an ended keyset is destroyed
         return _decoy(ctx, request, presented, bound=bound)
     try:
-        mac = ctx.device.mac(keynames.kauth_of(facts.keyset), request.raw)
+        mac = ctx.device.mac(keynames.kauth_of(keyset), request.raw)
     except (KeyMissing, DeviceRefused, DuplicateKey, InvalidUri):
         return _decoy(ctx, request, presented, bound=True)
     return Seen(bound=True, matches=hmac.compare_digest(mac, presented))

@@ -64,6 +64,11 @@ def is_bound(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
     return _is_mac(ctx, over, keyset)
 
 
+def is_remembered(ctx: Context, keyset: Keyset, user_status: UserStatus) -> bool:
+    """Say whether the HSM vouched for exactly this row before, under a key that is still there."""
+    return ctx.vouched.knows(keyset, user_status) and ctx.keys.binding.of(keyset.binding_version) is not None
+
+
 def _is_mac(ctx: Context, over: bytes, row: Keyset | Transaction) -> bool:
     """Say whether the row has the MAC over these bytes, by the version of the key that it names."""
     key = ctx.keys.binding.of(row.binding_version)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
 from gateway.scenarios.canary import Canary
@@ -12,6 +12,7 @@ from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.receipt_versions import ReceiptVersions
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.token_watch import TokenWatch
+from gateway.scenarios.vouched import Vouched
 from gateway.scenarios.waiting import Waiters
 from hsm.any_device import AnyDevice
 from hsm.desk import Desk
@@ -71,6 +72,7 @@ class Context(StoreAccess):
     canary: Canary
     token_watch: TokenWatch
     waiters: Waiters
+    vouched: Vouched = field(default_factory=Vouched)
     feed: EventFeed
     device_threads: ThreadPoolExecutor
     issuer: str

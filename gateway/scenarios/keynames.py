@@ -78,6 +78,8 @@ def public_ref(name: str) -> PublicRef:
 
 def fleeting_of(keyset: Keyset) -> list[FleetingRef]:
     """Return the keys of a keyset that are not on the token, as far as the row names any; nobody vouched for it yet."""
+    if _are_on_token(keyset):
+        return []
     refs: list[SecretRef | PublicRef] = []
     for read in (
         lambda: khmac_of(keyset),
@@ -89,6 +91,11 @@ def fleeting_of(keyset: Keyset) -> list[FleetingRef]:
         ):  # a row may say anything
             refs.append(read())
     return [ref for ref in refs if not isinstance(ref, KeyRef)]
+
+
+def _are_on_token(keyset: Keyset) -> bool:
+    names = (keyset.khmac, keyset.kauth, keyset.kpublic)
+    return all(isinstance(name, str) and name.startswith(_ON_TOKEN) for name in names)
 
 
 def keep_public(ctx: Context, name: str, point: bytes) -> None:

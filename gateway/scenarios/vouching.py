@@ -5,8 +5,9 @@ told only with a receipt that the HSM signed and that says the same. Everything 
 database (docs/explanation/threat-model.md, "What is left").
 """
 
-import json
 from typing import Any
+
+import orjson
 
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
@@ -29,7 +30,7 @@ class Forged(Exception):
 
 def as_text(body: dict[str, Any]) -> str:
     """Return a body as it is put into the outbox: one text for one body."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(body).decode()
 
 
 def require_genuine(ctx: Context, application: Application, delivery: Delivery) -> None:
@@ -47,7 +48,7 @@ def require_genuine(ctx: Context, application: Application, delivery: Delivery) 
 
 
 def _read(delivery: Delivery) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(delivery.body)
+    body: dict[str, Any] = orjson.loads(delivery.body)
     # A name that is there twice would be read by some as the first, by others as the second.
     if as_text(body) != delivery.body:
         raise Forged("the body is not written as the gateway writes it")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -52,6 +53,10 @@ class Database:
     def __init__(self, url: str, pool: int = 8) -> None:
         options: dict[str, Any] = {"pool_size": pool, "max_overflow": 2, "pool_timeout": 5}
         options["hide_parameters"] = True  # they may be content, and errors are logged
+        options |= {
+            "json_serializer": lambda value: orjson.dumps(value).decode(),
+            "json_deserializer": orjson.loads,
+        }
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite:
             options["pool_pre_ping"] = True

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from gateway.wire import base64s, signature
 from gateway.wire.code import CODE_BYTES
@@ -79,9 +80,11 @@ class ReceiptClaims:
         return {name: value for name, value in claims.items() if value is not None}
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _part(members: Mapping[str, object]) -> str:
-    text = json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64s.url_encode(text.encode("utf-8"))
+    return base64s.url_encode(_encoder.encode(members).encode("utf-8"))
 
 
 def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
@@ -89,8 +92,13 @@ def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
 
     `kid` is the thumbprint of the receipt key. Raises WireError as `check_text`.
     """
+    return f"{_header_part(kid)}.{_part(claims.as_json())}".encode("ascii")
+
+
+@lru_cache(maxsize=16)  # there is one for each version of the receipt key
+def _header_part(kid: str) -> str:
     check_text(kid, what="kid", most_bytes=_KID_BYTES)
-    return f"{_part(header(kid))}.{_part(claims.as_json())}".encode("ascii")
+    return _part(header(kid))
 
 
 def header(kid: str) -> dict[str, object]:

@@ -1,0 +1,33 @@
+"""Which rows of keys did the HSM vouch for lately, exactly as they are now?
+
+The MAC over the same bytes under the same key is the same for ever, so a row that was found to be bound needs no
+second look at the token as long as not one value of it, its MAC and its user's state included, is another. The row
+itself is read anew for each request: what is remembered never says what is in the database.
+"""
+
+from threading import Lock
+
+from gateway.rules.keyset import Keyset
+from gateway.rules.user import UserStatus
+
+_MOST = 4096  # rows; some kilobytes each
+
+
+class Vouched:
+    """Rows with the user's state that goes with them; the oldest gives way. Safe for threads."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._rows: dict[tuple[Keyset, UserStatus], None] = {}
+        self._changing = Lock()
+
+    def knows(self, keyset: Keyset, user_status: UserStatus) -> bool:
+        """Say whether the HSM vouched for exactly this."""
+        return (keyset, user_status) in self._rows
+
+    def remember(self, keyset: Keyset, user_status: UserStatus) -> None:
+        """Remember that the HSM vouched for this."""
+        with self._changing:
+            self._rows[keyset, user_status] = None
+            if len(self._rows) > self._most:
+                del self._rows[next(iter(self._rows))]
