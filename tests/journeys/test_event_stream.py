@@ -62,6 +62,14 @@ def test_a_stream_begins_with_a_number_from_which_it_can_be_taken_up(stage: Stag
         assert next(reader.events())["type"] == "user.blocked"
 
 
+def test_nobody_hears_of_another_bank(stage: Stage) -> None:
+    with following(stage.foreign) as reader:
+        next(reader._dispatched())
+        stage.user()
+        own = stage.user(stage.foreign)
+        assert next(reader.events())["user"] == own
+
+
 @pytest.mark.parametrize("last_id", ["", "x", "-1", "1,2", "999999999999999"])
 def test_a_number_that_no_event_has_is_refused(stage: Stage, last_id: str) -> None:
     answer = stage.bank.request("GET", PATH, headers={"Last-Event-ID": last_id})
