@@ -11,7 +11,7 @@ from tests.tokens import pin_file_of
 
 
 def test_the_doctor_finds_the_token_of_a_running_gateway_well_and_every_key_in_its_place(stage: Stage):
-    keyset = stage.phone().account.keyset
+    keyset = stage.phone(bank=stage.bank_with(residency="resident")).account.keyset
     with stage.database() as connection:
         chosen = sa.select(keysets.c.khmac, keysets.c.kauth, keysets.c.kpublic).where(keysets.c.id == keyset)
         theirs = set(connection.execute(chosen).one())
