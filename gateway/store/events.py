@@ -111,9 +111,18 @@ def list_events(
 def lines_of(
     connection: Connection, application_ids: Collection[str], *, after: int, through: int, limit: int
 ) -> list[tuple[int, Event]]:
-    """Return (number, event) of all these applications, oldest first; the arguments are those of ``list_events``."""
+    """Return (number, event) of all these applications, oldest first; the other arguments as in ``list_events``."""
     chosen = events.c.application_id.in_(list(application_ids))
     return _lines(connection, _between(after, through, limit).where(chosen))
+
+
+def subjects(
+    connection: Connection, *, after: int, through: int, limit: int
+) -> list[tuple[int, str | None, str | None, str | None]]:
+    """Return (number, application, user, transaction) of lines, oldest first; the arguments are those of ``list_events``."""
+    columns = (events.c.number, events.c.application_id, events.c.user_id, events.c.transaction_id)
+    rows = connection.execute(_between(after, through, limit).with_only_columns(*columns))
+    return [(int(number), application, user, transaction) for number, application, user, transaction in rows]
 
 
 def _between(after: int, through: int, limit: int) -> sa.Select[Any]:
