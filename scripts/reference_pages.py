@@ -17,7 +17,7 @@ from gateway.api.client.actions import ACTIONS
 from gateway.api.problems import STATUS, problem_type
 from gateway.refusals import CATALOGUE
 from gateway.rules import event as events
-from gateway.rules import device, keyset, policy, transaction, user
+from gateway.rules import device, keyset, policy, scoring_policy, transaction, user
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +98,28 @@ def policy_page() -> str:
         "# Policy\n\n"
         + NOTE
         + "What an application decides. `PUT /v1/policy` takes the values that differ from "
-        "the defaults.\n\n" + _table(("name", "default", "bounds", "what it decides"), rows)
+        "the defaults.\n\n" + _table(("name", "default", "bounds", "what it decides"), rows) + _scoring()
+    )
+
+
+def _scoring() -> str:
+    """The parts of the value `scoring`: weights, numbers, and what is refused."""
+    weights = [
+        (f"`{factor}`", str(weight), who, about)
+        for factor, (weight, who, about) in scoring_policy.FACTORS.items()
+    ]
+    numbers = [
+        (f"`{name}`", str(default), f"{least} to {most}", about)
+        for name, (least, most, default, about) in scoring_policy.NUMBERS.items()
+    ]
+    limit = ("`refuse_above`", "null", "null, `low` or `medium`", "approvals of a level above it are refused")
+    return (
+        "\n## Scoring\n\nThe value `scoring` is null (nothing is scored) or an object with any of these members; what is "
+        "not named has its default. `weights` is an object of weights, 0 to 1000 each; 0 leaves a factor out. What it "
+        "all means is [explained](../explanation/scoring.md).\n\n"
+        + _table(("member", "default", "bounds", "what it decides"), [limit, *numbers])
+        + "\n"
+        + _table(("weight", "default", "known by", "what speaks against an answer"), weights)
     )
 
 

@@ -100,6 +100,7 @@ def receipt_cases() -> Iterator[Case]:
         verified=("step", "code"),
     )
     yield _receipt("a short code", message, short)
+    yield _receipt("a scored answer", message, replace(full, id="rcp_0192f0c3", scoring=(450, "medium")))
     alone = material.message(operation=Operation.AUTHENTICATE, transaction=None, title=None)
     code = material.mac(material.KHMAC, alone.encode())
     standing = replace(full, id="aut_0192f0c1", message=alone, code=code)
