@@ -19,6 +19,7 @@ from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios import house_values
 from gateway.scenarios.canary import Canary
+from gateway.scenarios.change_watch import ChangeWatch
 from gateway.scenarios.context import (
     BINDING,
     HOUSE_KEYS,
@@ -100,6 +101,8 @@ def compared(device: AnyDevice) -> list[str]:
     for each in device.standings():
         if each.state != "well":
             lines.append(f"token {each.number} ({each.label}) is {each.state}: {each.why or 'no answer'}")
+        if each.awaited:
+            lines.append(f"token {each.number} ({each.label}) has not got the new {', '.join(each.awaited)} yet")
         if each.differences:
             lines.append(
                 f"token {each.number} ({each.label}) may not serve, bring the keys to it: {', '.join(each.differences)}"
@@ -233,6 +236,7 @@ def make_context(
             canary=Canary(device, clock, secret=keys.decoy, private=receipt.private, public=receipt.public),
             token_watch=TokenWatch(device),
             waiters=waiters,
+            changes=ChangeWatch(access, waiters),
             feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,
             device_threads=device_threads,

@@ -108,8 +108,10 @@ class Fellowship:
     # By what they are compared
 
     def expect(self, checks: Mapping[HouseName, bytes]) -> None:
-        """Add keys that every token has to prove."""
+        """Have every token prove these keys, at once. If there are any, no other is learned that one alone has."""
         self._change({**self.checks, **checks}, ())
+        if checks:
+            self.compare()
 
     def learn(self, key: HouseName, device: Device) -> None:
         """Add a key of which this device is the authority, unless it is known.

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from hsm import housecheck
 from hsm.device import Device
-from hsm.errors import DeviceError, DeviceUnavailable, InvalidUri, PinRejected
+from hsm.errors import DeviceError, DeviceUnavailable, InvalidUri, PinRejected, PinUnreadable
 from hsm.housecheck import HouseName
 from hsm.keys import KeyRef
 from hsm.limits import Limits
@@ -156,8 +156,9 @@ class Member:
             self._opening.release()
 
     def _try_to_open(self) -> None:
-        is_retry = self._failures > 0
-        opened = Device.open(self._uri, limits=self._limits, on_hung=self._on_hung, renew=is_retry)
+        # The token was looked for in vain: a module may have to be initialised again to see it.
+        in_vain = self.error is not None and not isinstance(self.error, PinUnreadable)
+        opened = Device.open(self._uri, limits=self._limits, on_hung=self._on_hung, renew=in_vain)
         with suppress(DeviceError):  # then each handle is looked for when it is needed
             opened.warm()
         self.device, self.error = opened, None

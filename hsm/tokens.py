@@ -54,7 +54,7 @@ class Tokens:
     # What is told of them
 
     def expect(self, checks: Mapping[HouseName, bytes]) -> None:
-        """Have every token prove these keys before it serves. The first that serves adds what it is asked for."""
+        """Have every token prove these keys before it serves; without any, the first teaches what it is asked for."""
         self._all.expect(checks)
 
     def checks(self) -> dict[HouseName, bytes]:
@@ -188,7 +188,13 @@ class Tokens:
     def house_pair(self, name: str, version: int = 1) -> tuple[KeyRef, KeyRef]:
         """As `Device.house_pair`. A version that is new, and not yet on every token that serves, is missing."""
         key = HouseName(name, version, is_pair=True)
-        return self._ask(lambda device: self._learned(key, device, device.house_pair(name, version)))
+        try:
+            return self._ask(lambda device: self._learned(key, device, device.house_pair(name, version)))
+        except KeyElsewhere:
+            if version == 1 or key in self._all.checks:
+                raise
+            # Whoever looks for the next version need not wait for a token that is away: nobody uses it yet.
+            raise HouseKeyMissing(f"There is no {key}.", "Create it with the setup command.") from None
 
     def find_house_key(self, name: str, version: int) -> KeyRef | None:
         """As `Device.find_house_key`. A version that is new, and not yet on every token that serves, is not there."""

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from gateway import __version__, assembly
 from gateway.clock import SystemClock
+from gateway.commands.alike import Alike, compare_tokens
 from gateway.refusals import Outage
 from gateway.rules.forecast import Forecast, Growth, forecast
 from gateway.scenarios import inspection
@@ -90,28 +91,54 @@ def doctor(
 ) -> None:
     """Try out a PKCS#11 module and its token with throw-away keys, and say in which modes the gateway can use it.
 
+    Of several tokens in the settings it tries each, and says what they do not have in common.
+
     Also lists keys of users that no row of the database names and rows whose keys are missing, and forecasts when the
     token is full. Exit status: 0 the needed modes work, 1 usable with restrictions, 2 not usable.
     """
     asked = _Asked(token, tuple(need or USUAL), capacity, sessions, trial_seconds)
     try:
+        settings = load_settings()
+        uris = _uris(asked, settings)
         with Console(stderr=True, quiet=as_json).status("trying …") as shown:
-            report = _examine(asked, lambda trial: shown.update(f"trying: {TRIALS[trial]}"))
+            reports = [
+                _examine(asked, settings, uri, lambda trial: shown.update(f"trying: {TRIALS[trial]}"))
+                for uri in uris
+            ]
+        alike = None if len(uris) == 1 else compare_tokens(settings, [each.findings for each in reports])
     except (SettingsError, InvalidUri) as error:
         print(f"countersign: {error}", file=sys.stderr)
         raise typer.Exit(Status.NOT_USABLE) from None
+    status = max(each.status for each in reports)
+    if alike is not None and not alike.is_alike:
+        status = max(status, Status.RESTRICTED)
     if as_json:
-        print(json.dumps(report.to_json(), indent=2))
+        print(json.dumps(_to_json(reports, alike, status), indent=2))
     else:
-        _show(report)
-    raise typer.Exit(report.status)
+        for number, report in enumerate(reports, 1):
+            _show(report, f"token {number}" if alike else "the module")
+        for line in (*(() if alike is None else alike.lines()), _status_line(status)):
+            _out.print(line, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
 
 
-def _examine(asked: _Asked, begin: Callable[[str], None]) -> Report:
-    settings = load_settings()
-    uri = asked.token or settings.token_uri
-    if not uri:
+def _uris(asked: _Asked, settings: Settings) -> tuple[str, ...]:
+    uris = (asked.token,) if asked.token else settings.token_uris()
+    if not uris:
         raise SettingsError("No token is named: set COUNTERSIGN_TOKEN_URI or say --token.")
+    return uris
+
+
+def _to_json(reports: Sequence[Report], alike: Alike | None, status: Status) -> dict[str, Any]:
+    """Return the report on one token; on several, each of them and what they have in common."""
+    if alike is None:
+        return reports[0].to_json()
+    each = [report.to_json() for report in reports]
+    about = {"version": _VERSION, "countersign": __version__, "status": int(status)}
+    return {**about, "tokens": each, "alike": alike.to_json()}
+
+
+def _examine(asked: _Asked, settings: Settings, uri: str, begin: Callable[[str], None]) -> Report:
     database, before, why = _database(settings)
     plan = Plan(
         sessions=settings.token_sessions + 1,
@@ -175,8 +202,8 @@ def _forecast(found: dict[str, Finding], growth: Growth | None, capacity: int | 
     return forecast(objects, room, growth, SystemClock().now())
 
 
-def _show(report: Report) -> None:
-    table = Table("trial", "tried", "result", "remark", title=f"Countersign {__version__}: the module")
+def _show(report: Report, what: str) -> None:
+    table = Table("trial", "tried", "result", "remark", title=f"Countersign {__version__}: {what}")
     for finding in report.findings:
         table.add_row(finding.trial, TRIALS[finding.trial], _coloured(finding.result), escape(finding.remark))
     _out.print(table)
@@ -184,11 +211,7 @@ def _show(report: Report) -> None:
     for verdict in report.verdicts:
         table.add_row(verdict.mode, _coloured(verdict.usable), escape("\n".join(verdict.reasons)))
     _out.print(table)
-    for line in (
-        *_key_lines(report.comparison),
-        _forecast_line(report.forecast),
-        _status_line(report.status),
-    ):
+    for line in (*_key_lines(report.comparison), _forecast_line(report.forecast)):
         _out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -63,8 +63,9 @@ async def rotate_binding(ctx: Context, tell: Tell, wait_seconds: float) -> Progr
     """
     await ctx.on_device(ctx.keys.binding.refresh)
     before = await ctx.reading(_older, ctx.keys.binding.newest)
-    if before == 0:
+    if before == 0 and not await _is_begun(ctx, BINDING, ctx.keys.binding.newest):
         await _make(ctx, BINDING, ctx.device.create_house_key)
+    await _note_values(ctx)
     version = ctx.keys.binding.newest
     # Also when going on: the run that made the version may have been killed a moment ago.
     await asyncio.sleep(wait_seconds)
@@ -100,6 +101,9 @@ async def rotate_master(ctx: Context) -> int:
     if ctx.keys.master is None:
         raise Refusal("malformed_request", "the token has no master key")
     await ctx.on_device(ctx.keys.master.refresh)
+    if await _is_begun(ctx, MASTER, ctx.keys.master.newest):
+        await _note_values(ctx)
+        return ctx.keys.master.newest
     return await _make(ctx, MASTER, lambda _name, version: ctx.device.create_master(version))
 
 
@@ -163,9 +167,11 @@ async def rotate_receipt(ctx: Context, wait_seconds: float) -> int:
         wait_seconds: after which every process knows it, and signs with no older one.
     """
     await ctx.on_device(ctx.keys.receipts.refresh)
-    version = ctx.keys.receipts.current.version + 1
-    await ctx.on_device(ctx.device.create_house_pair, HOUSE_PAIR, version)
-    await ctx.on_device(ctx.keys.receipts.refresh)
+    version = ctx.keys.receipts.current.version
+    if not await _is_begun(ctx, HOUSE_PAIR, version):
+        version += 1
+        await ctx.on_device(ctx.device.create_house_pair, HOUSE_PAIR, version)
+        await ctx.on_device(ctx.keys.receipts.refresh)
     if ctx.keys.receipts.current.version < version:
         raise _awaited(HOUSE_PAIR, version)
     await _note_values(ctx)
@@ -191,6 +197,12 @@ async def _make(ctx: Context, name: str, create: Callable[[str, int], bool]) -> 
     await _note_values(ctx)
     await _note(ctx, EventType.HOUSE_KEY_ROTATED, name, version)
     return version
+
+
+async def _is_begun(ctx: Context, name: str, newest: int) -> bool:
+    """Whether an earlier run made this version and could not use it, because it was not on every token yet."""
+    noted = await ctx.reading(house_keys.noted_house_keys)
+    return bool(noted) and (name, newest) not in noted
 
 
 def _awaited(name: str, version: int) -> DeviceUnavailable:

@@ -35,7 +35,9 @@ class TokenWatch:
             self._tell_who_serves(serving)
 
     def _tell_who_serves(self, serving: int) -> None:
-        if serving:
+        if serving == 1 and not self._serving:
+            pass  # as it should be, from the start
+        elif serving:
             level = _log.info if serving == 1 else _log.warning
             level("a token serves", token=serving, before=self._serving or None)
         else:
