@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
 from gateway.scenarios.canary import Canary
+from gateway.scenarios.change_watch import ChangeWatch
 from gateway.scenarios.event_feed import EventFeed
 from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.receipt_versions import ReceiptVersions
@@ -72,6 +73,7 @@ class Context(StoreAccess):
     canary: Canary
     token_watch: TokenWatch
     waiters: Waiters
+    changes: ChangeWatch
     vouched: Vouched = field(default_factory=Vouched)
     feed: EventFeed
     device_threads: ThreadPoolExecutor

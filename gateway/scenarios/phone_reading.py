@@ -9,11 +9,11 @@ from gateway.rules import transaction as rules
 from gateway.rules.event import EventType
 from gateway.rules.transaction import Transaction
 from gateway.scenarios.authentication import Caller, record_ended, require_unchanged
+from gateway.scenarios.change_watch import pending_topic, watched
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
-from gateway.scenarios.transactions import pending_topic
 from gateway.store import devices, transactions, users
 from gateway.store.database import Connection
 from gateway.wire import base64s
@@ -57,7 +57,7 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     topic = pending_topic(caller.application.id, caller.user.user_id)
     try:
-        found = await ctx.waiters.until(topic, body.wait, look, bool)
+        found = await watched(ctx, topic, body.wait, look, bool)
     except Refusal as refusal:  # the request is used up already, so it must not be taken for a repeat
         await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
         refusal.recorded = True

@@ -16,6 +16,7 @@ from gateway.rules.scoring_policy import ScoringSetting, require_allowed
 from gateway.rules.transaction import CancelReason, Kind, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios import bindings, settling
 from gateway.scenarios.access import Asker
+from gateway.scenarios.change_watch import pending_topic, watched
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish
 from gateway.scenarios.recording import Origin, make_event, record
@@ -56,11 +57,6 @@ async def create_transaction(
     view, new = await ctx.unit(_create, ctx, asker, transaction, wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
     return view, new
-
-
-def pending_topic(application_id: str, user_id: str) -> str:
-    """Return the topic a phone waits on for new transactions."""
-    return f"pending {application_id} {user_id}"
 
 
 def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
@@ -161,8 +157,8 @@ async def fetch_transaction(
     async def look() -> dict[str, Any]:
         return await ctx.reading(_view, asker, transaction_id)
 
-    return await ctx.waiters.until(
-        transaction_id, wait_seconds, look, lambda view: view["status"] != TransactionStatus.PENDING
+    return await watched(
+        ctx, transaction_id, wait_seconds, look, lambda view: view["status"] != TransactionStatus.PENDING
     )
 
 

@@ -1,6 +1,7 @@
 """Who waits for a change: long-polls, woken at once by this process and soon by any other.
 
-Changes made here wake their waiters directly; changes by other processes are seen at the next look.
+Changes made here wake their waiters directly; changes by other processes are seen by ``change_watch``, or at the next
+look.
 """
 
 import asyncio
@@ -33,11 +34,20 @@ class Waiters:
     def close(self) -> None:
         """Let every waiter answer now: the process is about to stop."""
         self._closing = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Wake everybody who waits in this process."""
         for topic in self._topics:
             self.wake(topic)
 
     async def until(
-        self, topic: str, seconds: float, look: Callable[[], Awaitable[T]], done: Callable[[T], bool]
+        self,
+        topic: str,
+        seconds: float,
+        look: Callable[[], Awaitable[T]],
+        done: Callable[[T], bool],
+        look_seconds: float = LOOK_SECONDS,
     ) -> T:
         """Look until it is done or the time is over, and return what was seen last.
 
@@ -46,6 +56,7 @@ class Waiters:
             seconds: most seconds to wait; 0 looks once.
             look: fetches the present state.
             done: says whether the state is worth an answer.
+            look_seconds: most seconds from one look to the next, where nobody wakes it.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(seconds, MOST_WAIT_SECONDS)
@@ -59,7 +70,7 @@ class Waiters:
                 if done(seen) or left <= 0 or self._closing:
                     return seen
                 try:
-                    await asyncio.wait_for(event.wait(), min(LOOK_SECONDS, left))
+                    await asyncio.wait_for(event.wait(), min(look_seconds, left))
                 except TimeoutError:
                     continue
         finally:

@@ -119,7 +119,7 @@ def lines_of(
 def subjects(
     connection: Connection, *, after: int, through: int, limit: int
 ) -> list[tuple[int, str | None, str | None, str | None]]:
-    """Return (number, application, user, transaction) of lines, oldest first; the arguments are those of ``list_events``."""
+    """Return (number, application, user, transaction) of lines, oldest first; arguments as of ``list_events``."""
     columns = (events.c.number, events.c.application_id, events.c.user_id, events.c.transaction_id)
     rows = connection.execute(_between(after, through, limit).with_only_columns(*columns))
     return [(int(number), application, user, transaction) for number, application, user, transaction in rows]

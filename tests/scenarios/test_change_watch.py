@@ -1,0 +1,149 @@
+"""Is who waits woken by what another process changes, without asking the database again and again?"""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from gateway.refusals import Outage
+from gateway.scenarios.change_watch import ChangeWatch, pending_topic, watched
+from gateway.scenarios.waiting import Waiters
+from gateway.store import events
+from gateway.store.database import Connection
+from tests.scenarios.bench import Bench, run
+from tests.store.rows import event
+
+_FAST, _LONG = 0.005, 30
+_names = count()
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks_unwoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is woken, or waits for ever."""
+    monkeypatch.setattr("gateway.scenarios.change_watch.OWN_LOOK_SECONDS", 1000)
+
+
+def _apart(bench: Bench) -> Bench:
+    """Return a bench whose context is that of another process: nobody wakes its waiters directly."""
+    waiters = Waiters()
+    ctx = replace(bench.ctx, waiters=waiters, changes=ChangeWatch(bench.ctx, waiters, look_seconds=_FAST))
+    return replace(bench, ctx=ctx)
+
+
+def _append(connection: Connection, **subject: str) -> None:
+    events.append_events(connection, [replace(event(f"evt_watch_{next(_names)}"), **subject)])  # type: ignore[arg-type]
+
+
+class _Looks:
+    """Counts looks, and is done when it is told so."""
+
+    def __init__(self) -> None:
+        self.number, self.is_done = 0, False
+        self.looked = asyncio.Event()
+
+    async def __call__(self) -> bool:
+        self.number += 1
+        self.looked.set()
+        return self.is_done
+
+
+async def _waiting(bench: Bench, topic: str) -> tuple[_Looks, "asyncio.Task[bool]"]:
+    looks = _Looks()
+    task = asyncio.create_task(watched(bench.ctx, topic, _LONG, looks, bool))
+    await looks.looked.wait()
+    return looks, task
+
+
+@pytest.mark.parametrize("subject", ["transaction", "user"])
+def test_a_change_by_another_process_wakes_who_waits_for_it_and_nobody_else(
+    bench: Bench, subject: str
+) -> None:
+    other = _apart(bench)
+    application = bench.asker.application.id
+    wanted = {
+        "transaction": ("txn_watched", {"transaction_id": "txn_watched"}),
+        "user": (
+            pending_topic(application, "watched"),
+            {"application_id": application, "user_id": "watched"},
+        ),
+    }
+    topic, written = wanted[subject]
+
+    async def scenario() -> None:
+        idle, resting = await _waiting(other, "txn_of_somebody_else")
+        looks, task = await _waiting(other, topic)
+        looks.is_done = True
+        await bench.ctx.unit(_append, **written)
+        assert await asyncio.wait_for(task, _LONG)
+        assert (looks.number, idle.number) == (2, 1)
+        resting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await resting
+
+    run(scenario())
+
+
+def test_more_lines_than_one_look_takes_wake_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.scenarios.change_watch._LINES_PER_LOOK", 2)
+    other = _apart(bench)
+
+    async def scenario() -> None:
+        looks, task = await _waiting(other, "txn_after_many")
+        looks.is_done = True
+        for name in ("txn_1", "txn_2", "txn_3", "txn_4", "txn_after_many"):
+            await bench.ctx.unit(_append, transaction_id=name)
+        assert await asyncio.wait_for(task, _LONG)
+
+    run(scenario())
+
+
+def test_when_nobody_waits_any_more_nothing_looks_and_the_next_one_is_watched_for_again(bench: Bench) -> None:
+    other = _apart(bench)
+
+    async def scenario() -> None:
+        for _ in range(2):
+            looks, task = await _waiting(other, "txn_again")
+            looks.is_done = True
+            await bench.ctx.unit(_append, transaction_id="txn_again")
+            assert await asyncio.wait_for(task, _LONG)
+            assert other.ctx.changes._task is None
+
+    run(scenario())
+
+
+def test_while_the_database_is_away_everybody_looks_for_themselves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = _apart(bench)
+
+    async def scenario() -> None:
+        looks, task = await _waiting(other, "txn_away")
+        looks.is_done = True
+        monkeypatch.setattr(events, "horizon", _away)
+        assert await asyncio.wait_for(task, _LONG)
+
+    run(scenario())
+
+
+def _away(_: Connection) -> Any:
+    raise Outage("the database is away")
+
+
+def test_a_phone_sees_a_transaction_that_another_process_creates(any_bench: Bench) -> None:
+    other = _apart(any_bench)
+
+    async def scenario() -> tuple[str, Any]:
+        phone = await any_bench.enrol("waiting")
+        asking = asyncio.create_task(other.ask(phone, "transactions.pending", {"wait": 30}))
+        while not other.ctx.waiters._topics:  # noqa: ASYNC110 - it is not told when it waits
+            await asyncio.sleep(_FAST)
+        made = await any_bench.ask_to_confirm("waiting")
+        return made, await asyncio.wait_for(asking, _LONG)
+
+    made, found = run(scenario())
+    assert [each["transaction"] for each in found["transactions"]] == [made]
