@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,14 +113,18 @@ class Line:
         self.secure = parts.scheme == "https"
         if not self.secure and (pin is not None or parts.scheme != "http" or parts.hostname not in LOOPBACK):
             raise PhoneError(f"the phone does not talk to {url} without TLS")
-        context = tls_context(ca_pem, pin) if self.secure else ssl.create_default_context()
-        self._http = httpx2.Client(
-            verify=context, trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
-        )
+        self._context = tls_context(ca_pem, pin) if self.secure else None
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        """Made when it is first used: a phone that only signs needs none, and making it takes longer than many signatures."""
+        context = self._context or ssl.create_default_context()
+        return httpx2.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        if "_http" in vars(self):
+            self._http.close()
 
     def post(self, path: str, body: bytes, headers: Headers) -> httpx2.Response:
         """Send as it is and read the raw bytes; raises NetworkFailure."""
