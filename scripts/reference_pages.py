@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer.main
+from reference_states import states_page
 
 from gateway import measures
 from gateway.__main__ import command
@@ -17,7 +18,7 @@ from gateway.api.client.actions import ACTIONS
 from gateway.api.problems import STATUS, problem_type
 from gateway.refusals import CATALOGUE
 from gateway.rules import event as events
-from gateway.rules import device, keyset, policy, scoring_policy, transaction, user
+from gateway.rules import policy, scoring_policy
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -114,30 +115,13 @@ def _scoring() -> str:
     ]
     limit = ("`refuse_above`", "null", "null, `low` or `medium`", "approvals of a level above it are refused")
     return (
-        "\n## Scoring\n\nThe value `scoring` is null (nothing is scored) or an object with any of these members; what is "
-        "not named has its default. `weights` is an object of weights, 0 to 1000 each; 0 leaves a factor out. What it "
-        "all means is [explained](../explanation/scoring.md).\n\n"
+        "\n## Scoring\n\nThe value `scoring` is null (nothing is scored) or an object with any of these members; what "
+        "is not named has its default. `weights` is an object of weights, 0 to 1000 each; 0 leaves a factor out. What "
+        "it all means is [explained](../explanation/scoring.md).\n\n"
         + _table(("member", "default", "bounds", "what it decides"), [limit, *numbers])
         + "\n"
         + _table(("weight", "default", "known by", "what speaks against an answer"), weights)
     )
-
-
-def states_page() -> str:
-    """The state machines, as tables and as pictures."""
-    parts = ["# States\n\n" + NOTE + "What is not in a table is refused.\n"]
-    machines = {
-        "Transaction": transaction.TRANSITIONS,
-        "Keyset": keyset.TRANSITIONS,
-        "User": user.TRANSITIONS,
-        "Device": device.TRANSITIONS,
-    }
-    for name, transitions in machines.items():
-        edges = [(str(state), str(action), str(to)) for (state, action), to in transitions.items()]
-        picture = "\n".join(f"    {state} --> {to}: {action}" for state, action, to in edges)
-        parts.append(f"\n## {name}\n\n```mermaid\nstateDiagram-v2\n{picture}\n```\n\n")
-        parts.append(_table(("state", "action", "next state"), edges))
-    return "".join(parts)
 
 
 def calls_page() -> str:
@@ -228,7 +212,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "problems.md": problems_page,
     "events.md": events_page,
     "policy.md": policy_page,
-    "states.md": states_page,
+    "states.md": lambda: states_page(NOTE),
     "metrics.md": metrics_page,
     "application-door.md": calls_page,
     "application-door.openapi.json": lambda: _written(application_door.document()),

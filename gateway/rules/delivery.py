@@ -1,4 +1,4 @@
-"""When a callback is tried again, and when it is given up."""
+"""What may happen to a callback: the table of its states, when it is tried again, and when it is given up."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,30 @@ class DeliveryStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up"
+
+
+class DeliveryAction(StrEnum):
+    """What a try of a callback leads to."""
+
+    ARRIVE = "arrive"
+    FAIL = "fail"
+    GIVE_UP = "give_up"
+
+
+START = DeliveryStatus.PENDING
+# A missing pair changes nothing: a worker that lost its claim may come late. That a callback arrived is true even then.
+TRANSITIONS: dict[tuple[DeliveryStatus, DeliveryAction], DeliveryStatus] = {
+    (DeliveryStatus.PENDING, DeliveryAction.ARRIVE): DeliveryStatus.DELIVERED,
+    (DeliveryStatus.PENDING, DeliveryAction.FAIL): DeliveryStatus.PENDING,
+    (DeliveryStatus.PENDING, DeliveryAction.GIVE_UP): DeliveryStatus.GIVEN_UP,
+    (DeliveryStatus.GIVEN_UP, DeliveryAction.ARRIVE): DeliveryStatus.DELIVERED,
+    (DeliveryStatus.GIVEN_UP, DeliveryAction.GIVE_UP): DeliveryStatus.GIVEN_UP,
+}
+
+
+def outcomes(action: DeliveryAction) -> dict[DeliveryStatus, DeliveryStatus]:
+    """Return the states in which the action changes something, each with the state after it."""
+    return {before: after for (before, each), after in TRANSITIONS.items() if each is action}
 
 
 def pause_after(tries: int) -> timedelta | None:

@@ -28,6 +28,7 @@ class DeviceAction(StrEnum):
     REMOVE = "remove"
 
 
+START = DeviceStatus.EXPECTED
 # New keys on a phone are registered for the device that it is; removing what is removed changes nothing.
 TRANSITIONS: dict[tuple[DeviceStatus, DeviceAction], DeviceStatus] = {
     (DeviceStatus.EXPECTED, DeviceAction.REGISTER): DeviceStatus.ACTIVE,

@@ -32,6 +32,7 @@ class KeysetAction(StrEnum):
     LAPSE = "lapse"
 
 
+START = KeysetStatus.ISSUED
 TRANSITIONS: dict[tuple[KeysetStatus, KeysetAction], KeysetStatus] = {
     (KeysetStatus.ISSUED, KeysetAction.REGISTER): KeysetStatus.ACTIVE,
     (KeysetStatus.ISSUED, KeysetAction.REPLACE): KeysetStatus.DELETED,

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     AUTHENTICATE = "authenticate"
 
 
+START = TransactionStatus.PENDING
 TRANSITIONS: dict[tuple[TransactionStatus, TransactionAction], TransactionStatus] = {
     (TransactionStatus.PENDING, TransactionAction.APPROVE): TransactionStatus.CONFIRMED,
     (TransactionStatus.PENDING, TransactionAction.DECLINE): TransactionStatus.DECLINED,

@@ -25,6 +25,7 @@ class UserAction(StrEnum):
     DELETE = "delete"
 
 
+START = UserStatus.ACTIVE
 # A missing pair is refused; a pair that leads to the same state changes nothing.
 TRANSITIONS: dict[tuple[UserStatus, UserAction], UserStatus] = {
     (UserStatus.ACTIVE, UserAction.BLOCK): UserStatus.BLOCKED,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.refusals import Refusal
+from gateway.rules import device as device_rules
 from gateway.rules import keyset as keyset_rules
-from gateway.rules.device import Device
+from gateway.rules.device import Device, DeviceAction
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
 from gateway.rules.policy import Flag
@@ -169,6 +170,8 @@ def _settle(
 def _keep_device(connection: Connection, body: Register, keyset: Keyset) -> Device:
     """Return the keyset's device, with the push address that was sent now; renewed keys leave the one before."""
     assert keyset.device_id is not None
+    theirs = devices.devices_of(connection, keyset.application_id, keyset.user_id)
+    device_rules.next_status(theirs[keyset.device_id].status, DeviceAction.REGISTER)  # else it refuses
     devices.note_registered(connection, keyset.device_id, keyset.registered_at)
     if body.push is not None:
         devices.change_push(connection, keyset.device_id, body.push.provider, body.push.identifier)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.rules.delivery import DeliveryStatus
+from gateway.rules.delivery import START, DeliveryAction, DeliveryStatus, outcomes
 from gateway.store.rows import row_of
 from gateway.store.tables import applications, deliveries, transactions
 
@@ -45,7 +45,7 @@ def next_sequence(connection: Connection, transaction_id: str) -> int:
 
 def insert_deliveries(connection: Connection, made: Sequence[Delivery], now: datetime) -> None:
     """Put callbacks into the outbox, due at once."""
-    due = {"status": DeliveryStatus.PENDING, "next_at": now, "created_at": now}
+    due = {"status": START, "next_at": now, "created_at": now}
     if made:
         connection.execute(_INSERT, [{**_row_of_delivery(delivery), **due} for delivery in made])
 
@@ -110,37 +110,40 @@ def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now, free, ~blocked
 
 
-def end_delivery(
+def note_try(
     connection: Connection,
     delivery_id: str,
-    status: DeliveryStatus,
-    now: datetime,
+    action: DeliveryAction,
     error: str | None,
     *,
+    now: datetime,
+    next_at: datetime | None = None,
     tried: bool = True,
 ) -> None:
-    """Note the end; a delivered body is dropped, one that was given up stays to be looked at.
+    """Note what a try led to, in the states where the rules have it change something.
 
-    What was delivered stays so: a worker that lost its claim may come late with a failure.
+    A delivered body is dropped; one that was given up stays to be looked at.
+
+    Args:
+        connection: an open unit.
+        delivery_id: which callback.
+        action: what the try led to.
+        error: why it failed; None if it did not.
+        now: the present moment.
+        next_at: when the next try is due; None after the last.
+        tried: False where it was given up untried.
     """
-    values: dict[str, Any] = {"status": status, "ended_at": now, "error": error, "claimed_until": None}
-    values["tries"] = deliveries.c.tries + int(tried)
-    if status is DeliveryStatus.DELIVERED:
-        values["body"] = None
-    connection.execute(
-        sa.update(deliveries)
-        .where(deliveries.c.id == delivery_id, deliveries.c.status != DeliveryStatus.DELIVERED)
-        .values(**values)
-    )
-
-
-def postpone_delivery(connection: Connection, delivery_id: str, next_at: datetime, error: str) -> None:
-    """Note a failed try and when the next is due, unless another worker has ended it meanwhile."""
-    connection.execute(
-        sa.update(deliveries)
-        .where(deliveries.c.id == delivery_id, deliveries.c.status == DeliveryStatus.PENDING)
-        .values(tries=deliveries.c.tries + 1, next_at=next_at, claimed_until=None, error=error)
-    )
+    values: dict[str, Any] = {"error": error, "claimed_until": None, "tries": deliveries.c.tries + int(tried)}
+    values |= {"ended_at": now} if next_at is None else {"next_at": next_at}
+    for before, after in outcomes(action).items():
+        kept = {"body": None} if after is DeliveryStatus.DELIVERED else {}
+        written = connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id == delivery_id, deliveries.c.status == before)
+            .values(status=after, **values, **kept)
+        )
+        if written.rowcount == 1:
+            return
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -12,7 +12,7 @@ from gateway.rules.delivery import (
     CLAIM_SECONDS,
     RUNNING_MOST,
     RUNNING_PER_APPLICATION,
-    DeliveryStatus,
+    DeliveryAction,
     pause_after,
 )
 from gateway.rules.event import EventType
@@ -102,14 +102,13 @@ async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
 
 
 def _note_success(connection: Connection, ctx: Context, delivery: Delivery) -> None:
-    now = ctx.clock.now()
-    deliveries.end_delivery(connection, delivery.id, DeliveryStatus.DELIVERED, now, None)
+    deliveries.note_try(connection, delivery.id, DeliveryAction.ARRIVE, None, now=ctx.clock.now())
     _record(connection, ctx, delivery, EventType.CALLBACK_DELIVERED, "delivered", None)
 
 
 def _note_forged(connection: Connection, ctx: Context, delivery: Delivery, error: str) -> None:
     now = ctx.clock.now()
-    deliveries.end_delivery(connection, delivery.id, DeliveryStatus.GIVEN_UP, now, error, tried=False)
+    deliveries.note_try(connection, delivery.id, DeliveryAction.GIVE_UP, error, now=now, tried=False)
     _record(connection, ctx, delivery, EventType.CALLBACK_FORGED, "alarm", error)
 
 
@@ -117,10 +116,10 @@ def _note_failure(connection: Connection, ctx: Context, delivery: Delivery, erro
     now = ctx.clock.now()
     pause = pause_after(delivery.tries + 1)
     if pause is None:
-        deliveries.end_delivery(connection, delivery.id, DeliveryStatus.GIVEN_UP, now, error)
+        deliveries.note_try(connection, delivery.id, DeliveryAction.GIVE_UP, error, now=now)
         _record(connection, ctx, delivery, EventType.CALLBACK_GIVEN_UP, "given_up", error)
         return
-    deliveries.postpone_delivery(connection, delivery.id, now + pause, error)
+    deliveries.note_try(connection, delivery.id, DeliveryAction.FAIL, error, now=now, next_at=now + pause)
     _record(connection, ctx, delivery, EventType.CALLBACK_FAILED, "failed", error)
 
 

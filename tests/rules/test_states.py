@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.refusals import Refusal
-from gateway.rules import device, keyset, transaction, user
+from gateway.rules import delivery, device, keyset, transaction, user
+from gateway.rules.delivery import DeliveryAction, DeliveryStatus
 from gateway.rules.device import DeviceAction, DeviceStatus
 from gateway.rules.keyset import KeysetAction, KeysetStatus
 from gateway.rules.transaction import TransactionAction, TransactionStatus
@@ -36,6 +37,13 @@ active      blocked    active    deleted
 blocked     blocked    active    deleted
 deleted     refused    refused   deleted
 """
+# What is refused is not heard here: a worker that lost its claim may come late.
+DELIVERY = """
+            arrive     fail      give_up
+pending     delivered  pending   given_up
+delivered   refused    refused   refused
+given_up    delivered  refused   given_up
+"""
 DEVICE = """
             register   remove
 expected    active     removed
@@ -61,8 +69,9 @@ def _cases(table: str) -> list[tuple[str, str, str]]:
         (KEYSET, KeysetStatus, KeysetAction),
         (USER, UserStatus, UserAction),
         (DEVICE, DeviceStatus, DeviceAction),
+        (DELIVERY, DeliveryStatus, DeliveryAction),
     ],
-    ids=["transaction", "keyset", "user", "device"],
+    ids=["transaction", "keyset", "user", "device", "delivery"],
 )
 def test_the_tables_name_every_state_and_every_action(table: str, states: type, actions: type):
     assert {(state, action) for state, action, _ in _cases(table)} == {
@@ -91,6 +100,11 @@ def test_a_user_goes_where_the_table_says(state: str, action: str, outcome: str)
 @pytest.mark.parametrize(("state", "action", "outcome"), _cases(DEVICE))
 def test_a_device_goes_where_the_table_says(state: str, action: str, outcome: str):
     _expect(lambda: device.next_status(DeviceStatus(state), DeviceAction(action)), outcome, "not_found")
+
+
+@pytest.mark.parametrize(("state", "action", "outcome"), _cases(DELIVERY))
+def test_a_callback_goes_where_the_table_says(state: str, action: str, outcome: str):
+    assert delivery.outcomes(DeliveryAction(action)).get(DeliveryStatus(state), NO) == outcome
 
 
 def _expect(go: object, outcome: str, code: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from gateway.rules.delivery import DeliveryStatus
+from gateway.rules.delivery import TRANSITIONS, DeliveryAction, DeliveryStatus
 from gateway.store import applications, deliveries
 from gateway.store.database import Database
 from gateway.store.tables import deliveries as table
@@ -60,9 +60,16 @@ def _claim(database: Database, now: datetime = NOW) -> set[str]:
         }
 
 
-def _end(database: Database, name: str, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
+def _end(database: Database, name: str, how: DeliveryAction = DeliveryAction.ARRIVE) -> None:
     with database.unit() as connection:
-        deliveries.end_delivery(connection, name, status, NOW, None)
+        deliveries.note_try(connection, name, how, None, now=NOW)
+
+
+def _fail(database: Database, name: str) -> None:
+    with database.unit() as connection:
+        deliveries.note_try(
+            connection, name, DeliveryAction.FAIL, "no answer in time", now=NOW, next_at=NOW + MINUTE
+        )
 
 
 def _row(database: Database, name: str) -> dict[str, object]:
@@ -75,9 +82,9 @@ def test_only_the_first_of_a_transaction_is_claimed_and_each_only_once(outbox: D
     assert _claim(outbox) == set()
 
 
-@pytest.mark.parametrize("end", [DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP])
+@pytest.mark.parametrize("end", [DeliveryAction.ARRIVE, DeliveryAction.GIVE_UP])
 def test_the_next_of_a_transaction_follows_when_the_one_before_has_ended(
-    outbox: Database, end: DeliveryStatus
+    outbox: Database, end: DeliveryAction
 ):
     _claim(outbox)
     _end(outbox, "msg_1", end)
@@ -88,8 +95,7 @@ def test_the_next_of_a_transaction_follows_when_the_one_before_has_ended(
 
 def test_a_postponed_callback_holds_up_its_transaction_until_it_is_due(outbox: Database):
     _claim(outbox)
-    with outbox.unit() as connection:
-        deliveries.postpone_delivery(connection, "msg_1", NOW + MINUTE, "answered with status 500")
+    _fail(outbox, "msg_1")
     assert _claim(outbox) == set()
     assert "msg_2" not in _claim(outbox, NOW + MINUTE)
     assert _row(outbox, "msg_1")["tries"] == 1
@@ -103,28 +109,28 @@ def test_a_lost_claim_comes_back_when_its_time_is_over_and_not_before(outbox: Da
 
 def test_a_delivered_callback_loses_its_body_and_one_given_up_keeps_it(outbox: Database):
     _end(outbox, "msg_1")
-    _end(outbox, "msg_other", DeliveryStatus.GIVEN_UP)
+    _end(outbox, "msg_other", DeliveryAction.GIVE_UP)
     assert _row(outbox, "msg_1")["body"] is None
     assert _row(outbox, "msg_other")["body"] == "{}"
 
 
-@pytest.mark.parametrize("late", ["postpone", "give up"])
-def test_a_late_failure_of_a_lost_claim_does_not_undo_a_delivery(outbox: Database, late: str):
-    _claim(outbox)
-    _end(outbox, "msg_1")
-    delivered = _row(outbox, "msg_1")
-    with outbox.unit() as connection:
-        if late == "postpone":
-            deliveries.postpone_delivery(connection, "msg_1", NOW + MINUTE, "no answer in time")
-        else:
-            deliveries.end_delivery(connection, "msg_1", DeliveryStatus.GIVEN_UP, NOW + MINUTE, "no answer")
-    assert _row(outbox, "msg_1") == delivered
-
-
-def test_a_late_success_of_a_lost_claim_ends_what_another_had_given_up(outbox: Database):
-    _end(outbox, "msg_1", DeliveryStatus.GIVEN_UP)
-    _end(outbox, "msg_1", DeliveryStatus.DELIVERED)
-    assert _row(outbox, "msg_1")["status"] == "delivered"
+def test_every_try_leads_from_every_state_where_the_table_says(outbox: Database):
+    reach = {"pending": [], "delivered": [DeliveryAction.ARRIVE], "given_up": [DeliveryAction.GIVE_UP]}
+    for status in DeliveryStatus:
+        for action in DeliveryAction:
+            name = f"msg_{status}_{action}"
+            with outbox.unit() as connection:
+                insert_delivery(connection, name)
+            for step in reach[status]:
+                _end(outbox, name, step)
+            before = _row(outbox, name)
+            if action is DeliveryAction.FAIL:
+                _fail(outbox, name)
+            else:
+                _end(outbox, name, action)
+            after = _row(outbox, name)
+            assert after["status"] == TRANSITIONS.get((status, action), status), name
+            assert (after == before) is ((status, action) not in TRANSITIONS), name
 
 
 def test_of_each_application_no_more_is_claimed_than_there_is_room_for(outbox: Database):

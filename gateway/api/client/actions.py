@@ -38,7 +38,7 @@ ACTIONS: dict[str, Action] = {
     for action in (
         Action(name="keys.register", about="Register Kpublic, once for each keyset.", scenario=register_key,
                takes="Register", gives="Registered",
-               problems=("already_registered", "package_differs", "keyset_not_open", "concurrent_change",
+               problems=("not_found", "already_registered", "package_differs", "keyset_not_open", "concurrent_change",
                          "not_allowed_by_policy", *_PROVED)),
         Action(name="keys.renew", about="Get new keys under the old ones.", scenario=renew_keys,
                takes="Renew", gives="Renewed",
