@@ -117,7 +117,7 @@ class Line:
 
     @cached_property
     def _http(self) -> httpx2.Client:
-        """Made when it is first used: a phone that only signs needs none, and making it takes longer than many signatures."""
+        """Made when it is first used: a phone that only signs needs none, and making it takes long."""
         context = self._context or ssl.create_default_context()
         return httpx2.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS)
 
