@@ -199,7 +199,7 @@ class EventFeed:
         async def look() -> bool:
             return stream.position < self.through or stream.ended is not None
 
-        await self.waiters.until(_TOPIC, seconds, look, bool)
+        await self.waiters.until(_TOPIC, seconds, look, bool, look_seconds=seconds)  # each change wakes it
 
 
 class Stream:
