@@ -32,6 +32,7 @@ def add_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--residency", choices=("resident", "derived"), default="resident", help="default: %(default)s")
     add("--delivery", choices=("qr_and_code", "qr"), default="qr_and_code", help="default: %(default)s")
+    add("--pictures", action="store_true", help="have the QR code drawn as well, as SVG and PNG")
 
 
 def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
@@ -40,7 +41,9 @@ def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
         api_key = stage.add_application({"residency": arguments.residency})
         with (
             RawToken.running(create_token(folder), arguments.residency) as raw,
-            contextlib.closing(Newcomers(stage, api_key, arguments.delivery)) as newcomers,
+            contextlib.closing(
+                Newcomers(stage, api_key, arguments.delivery, pictures=arguments.pictures)
+            ) as newcomers,
         ):
             once = raw.rate(0.1 if arguments.quick else 0.5, 0)
             return contest_sheet(
@@ -58,7 +61,8 @@ def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
 class Newcomers:
     """Users without keys, and the calls that give them some."""
 
-    def __init__(self, stage: Stage, api_key: str, delivery: str) -> None:
+    def __init__(self, stage: Stage, api_key: str, delivery: str, *, pictures: bool = False) -> None:
+        self._pictures = pictures
         self._database = Database(stage.database_url, 1)
         self._api_key, self._delivery = api_key, delivery
         self._application = application_of(self._database)
@@ -91,7 +95,7 @@ class Newcomers:
             return (keyset["user"], keyset["status"]) == (name, "issued") and said["qr"]["text"][:4] == "PC1:"
 
         path = f"/v1/users/{quote(name)}/keysets"
-        body = {"delivery": self._delivery}
+        body = {"delivery": self._delivery, "pictures": self._pictures}
         return BankCall.write(self._api_key, path, body, is_right, status=_CREATED, subject=name)
 
     def _user(self, name: str) -> User:

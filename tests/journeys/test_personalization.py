@@ -36,6 +36,13 @@ def test_a_phone_enrols_from_every_form_of_a_qr_delivery(stage: Stage, form: str
     _confirm(stage, phone)
 
 
+def test_a_bank_that_draws_the_code_itself_gets_its_text_alone(stage: Stage) -> None:
+    path = f"/v1/users/{stage.user()}/keysets"
+    found = stage.bank.call("POST", path, {"delivery": "qr", "pictures": False})
+    assert (found["qr"]["svg"], found["qr"]["png"]) == (None, None)
+    stage.personalise(found["qr"]["text"]).register()
+
+
 def test_a_phone_enrols_online_with_the_secret_it_shares_with_the_bank(stage: Stage) -> None:
     issued = stage.bank.issue_keyset(stage.user(), "online", secret=SECRET)
     assert SECRET.encode() not in read_package(issued.package)

@@ -56,6 +56,11 @@ class IssueKeyset(Body):
     device: Id | None = Field(
         None, description="The device whose keys are replaced; without it the keys are for another one."
     )
+    pictures: bool = Field(
+        default=True,
+        description="False: the answer holds the QR code as text alone. Drawing it takes several times as long as "
+        "making the keys, so whoever draws it anyway, or enrols many, does without.",
+    )
 
 
 class ConfirmationSettings(Body):

@@ -81,11 +81,11 @@ class KeysetList(View):
 
 
 class QrView(View):
-    """The package as a QR code: its text, and the picture as SVG and PNG (base64)."""
+    """The package as a QR code: its text, and the picture as SVG and PNG (base64) unless only the text was wanted."""
 
     text: str
-    svg: str
-    png: Base64
+    svg: str | None
+    png: Base64 | None
 
 
 class OfflineForm(View):

@@ -2,7 +2,7 @@
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
-from gateway.api.application.qr import qr_view
+from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
@@ -88,7 +88,7 @@ async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
         ctx, ask.asker, ask.path["user_id"], Delivery(body.delivery), _given(body), ask.once, ask.origin
     )
     package = base64s.encode(issued.package.encode())
-    qr = None if body.delivery == "sealed" else qr_view(issued.package.to_qr())
+    qr = None if body.delivery == "sealed" else await qr_of(issued.package.to_qr(), pictures=body.pictures)
     view = {"keyset": issued.keyset, "package": package, "qr": qr}
     return json_reply(201, view)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
-from gateway.api.application.qr import qr_view
+from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.callback_address import require_allowed
@@ -112,7 +112,7 @@ async def list_answers(ctx: Context, ask: Ask) -> Reply:
 async def show_qr(ctx: Context, ask: Ask) -> Reply:
     """Show the offline form of a transaction."""
     text = await offline.show_offline(ctx, ask.asker, ask.path["transaction_id"])
-    return json_reply(200, {"transaction": ask.path["transaction_id"], "qr": qr_view(text)})
+    return json_reply(200, {"transaction": ask.path["transaction_id"], "qr": await qr_of(text)})
 
 
 async def submit_code(ctx: Context, ask: Ask) -> Reply:
