@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.ids import new_id
+from gateway.rules import policy as policies
 from gateway.rules.callback_address import parse_address
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
@@ -73,6 +74,7 @@ def _write_application(connection: Connection, application: Application, credent
         application.created_at,
         COMMAND_LINE,
         application_id=application.id,
+        detail={"version": application.policy_version, "policy": policies.to_json(application.policy)},
     )
     record(connection, [made])
     _write_credential(connection, credential)

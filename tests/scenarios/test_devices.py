@@ -42,6 +42,12 @@ def both(bench: Bench) -> tuple[Phone, Phone]:
     return two_phones(bench)
 
 
+@pytest.fixture(scope="module")
+def wrap_key() -> rsa.RSAPrivateKey:
+    """A key that a phone made for its new keys."""
+    return rsa.generate_private_key(65537, 3072)
+
+
 def test_another_device_ends_nobodys_keys_while_there_is_room(bench: Bench, both: tuple[Phone, Phone]):
     assert [answers(bench, phone) for phone in both] == ["done", "done"]
     assert states(bench) == [(device_of(bench, phone), "active") for phone in both]
@@ -67,9 +73,10 @@ def test_new_keys_for_a_named_device_replace_those_alone(bench: Bench, both: tup
     assert [row.push_id for row in bench.rows(addresses)] == [None, "an address"]
 
 
-def test_a_renewal_stays_with_its_device(bench: Bench, both: tuple[Phone, Phone]):
+def test_a_renewal_stays_with_its_device(
+    bench: Bench, both: tuple[Phone, Phone], wrap_key: rsa.RSAPrivateKey
+):
     first, second = both
-    wrap_key = rsa.generate_private_key(65537, 3072)
     answer = run(bench.ask(first, "keys.renew", first.renewal_body(wrap_key)))
     renewed = Phone.enrol(answer["package"], wrap_key=wrap_key, clock=bench.clock.now)
     object.__setattr__(renewed.account, "fingerprint", first.account.fingerprint)
@@ -103,8 +110,9 @@ def test_a_removed_device_ends_alone_and_its_answers_still_verify(bench: Bench, 
     assert bench.unbound() == []
 
 
-def test_a_renewal_under_way_ends_with_its_device(bench: Bench, both: tuple[Phone, Phone]):
-    wrap_key = rsa.generate_private_key(65537, 3072)
+def test_a_renewal_under_way_ends_with_its_device(
+    bench: Bench, both: tuple[Phone, Phone], wrap_key: rsa.RSAPrivateKey
+):
     answer = run(bench.ask(both[0], "keys.renew", both[0].renewal_body(wrap_key)))
     renewed = Phone.enrol(answer["package"], wrap_key=wrap_key, clock=bench.clock.now)
     object.__setattr__(renewed.account, "fingerprint", both[0].account.fingerprint)

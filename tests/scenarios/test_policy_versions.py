@@ -11,7 +11,7 @@ from gateway.scenarios import administration
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.transactions import fetch_transaction
 from gateway.scenarios.user_lifecycle import fetch_user
-from gateway.store.tables import policy_versions
+from gateway.store.tables import events, policy_versions
 from tests.scenarios.bench import ORIGIN, Bench, run
 
 
@@ -49,6 +49,14 @@ def test_every_policy_there_was_can_be_read_in_its_own_words(bench: Bench):
     assert run(administration.fetch_policy(bench.ctx, bench.asker, 2)) == found[1]
     with pytest.raises(Refusal, match="not_found"):
         run(administration.fetch_policy(bench.ctx, bench.asker, 4))
+
+
+def test_the_log_says_what_each_version_was_put_with(bench: Bench):
+    _put(bench, digits=6)
+    chosen = sa.select(events.c.type, events.c.detail).where(events.c.detail.is_not(None))
+    told = {row.type: row.detail for row in bench.rows(chosen) if "policy" in row.detail}
+    assert told["policy.changed"] == {"version": 2, "policy": {"digits": 6}}
+    assert (told["application.created"]["version"], told["application.created"]["policy"]["digits"]) == (1, 8)
 
 
 def test_policies_put_at_once_get_a_version_each(any_bench: Bench):
