@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import sqlalchemy as sa
 from gateway.refusals import Refusal
 from gateway.rules.policy import from_json
 from gateway.rules.scoring_policy import ScoringSetting
+from gateway.scenarios import vouching
 from gateway.scenarios.authentications_passed_on import Typed, pass_on
 from gateway.scenarios.offline import submit_code
 from gateway.scenarios.transactions import fetch_transaction
+from gateway.store.deliveries import Delivery
 from gateway.store.tables import attempts, deliveries, events
 from hsm.device import Device
 from tests.counterparts.phone import Phone
@@ -279,3 +282,18 @@ def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike
         with pytest.raises(Refusal, match="score_too_high"):
             run(pass_on(bench.ctx, bench.asker, "anna", given, ORIGIN))
         assert _last_callback(bench)["data"]["channel"] == "offline"
+
+
+@pytest.mark.parametrize("told", [None, {"value": 0, "level": "low"}, {"value": 300, "level": "low"}])
+def test_a_callback_that_tells_another_score_than_the_receipt_is_not_sealed(bench: Bench, told: Json | None):
+    phone = _enrol(bench)
+    phone.device = PHONE | {"model": "x"}
+    _approved(bench, phone)
+    (row,) = [each for each in bench.rows(sa.select(deliveries)) if each.type == "transaction.confirmed"]
+    application = bench.asker.application
+    kept = Delivery(**{each.name: getattr(row, each.name) for each in fields(Delivery)})
+    vouching.require_genuine(bench.ctx, application, kept)
+    body = json.loads(row.body)
+    body["data"]["confirmation"]["scoring"] = told
+    with pytest.raises(vouching.Forged, match="another scoring"):
+        vouching.require_genuine(bench.ctx, application, replace(kept, body=vouching.as_text(body)))
