@@ -98,14 +98,7 @@ def doctor(
     """
     asked = _Asked(token, tuple(need or USUAL), capacity, sessions, trial_seconds)
     try:
-        settings = load_settings()
-        uris = _uris(asked, settings)
-        with Console(stderr=True, quiet=as_json).status("trying …") as shown:
-            reports = [
-                _examine(asked, settings, uri, lambda trial: shown.update(f"trying: {TRIALS[trial]}"))
-                for uri in uris
-            ]
-        alike = None if len(uris) == 1 else compare_tokens(settings, [each.findings for each in reports])
+        reports, alike = _examine_all(asked, quiet=as_json)
     except (SettingsError, InvalidUri) as error:
         print(f"countersign: {error}", file=sys.stderr)
         raise typer.Exit(Status.NOT_USABLE) from None
@@ -115,11 +108,30 @@ def doctor(
     if as_json:
         print(json.dumps(_to_json(reports, alike, status), indent=2))
     else:
-        for number, report in enumerate(reports, 1):
-            _show(report, f"token {number}" if alike else "the module")
-        for line in (*(() if alike is None else alike.lines()), _status_line(status)):
-            _out.print(line, markup=False, highlight=False, soft_wrap=True)
+        _show_all(reports, alike, status)
     raise typer.Exit(status)
+
+
+def _examine_all(asked: _Asked, *, quiet: bool) -> tuple[list[Report], Alike | None]:
+    """Return a report on each token, and, of several, what they have in common."""
+    settings = load_settings()
+    uris = _uris(asked, settings)
+    with Console(stderr=True, quiet=quiet).status("trying …") as shown:
+
+        def begin(trial: str) -> None:
+            shown.update(f"trying: {TRIALS[trial]}")
+
+        reports = [_examine(asked, settings, uri, begin) for uri in uris]
+    if len(uris) == 1:
+        return reports, None
+    return reports, compare_tokens(settings, [each.findings for each in reports])
+
+
+def _show_all(reports: Sequence[Report], alike: Alike | None, status: Status) -> None:
+    for number, report in enumerate(reports, 1):
+        _show(report, f"token {number}" if alike else "the module")
+    for line in (*(() if alike is None else alike.lines()), _status_line(status)):
+        _out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _uris(asked: _Asked, settings: Settings) -> tuple[str, ...]:

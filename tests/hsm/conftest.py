@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from hsm.device import Device
 from tests.hsm import misbehaving
 from tests.hsm.programs import Program, run
 from tests.hsm.remote import CLIENT, Remote
+from tests.hsm.test_remote import wait_until
+from tests.hsm.twins import Pair, opened, served_copy
 from tests.tokens import MODULE
 
 
@@ -54,3 +57,31 @@ def misbehaving_program(token_uri: str, shim_module: str) -> Callable[[str], Pro
     """As `program`, on that module; `shim` in it gives the orders."""
     preamble = "from tests.hsm.misbehaving import ALWAYS, Shim\nshim = Shim()\nshim.forget()\n"
     return lambda source: run(preamble + source, token_uri.replace(MODULE, shim_module))
+
+
+@pytest.fixture
+def near(token_uri: str) -> Iterator[Device]:
+    """A device on a token with some of the gateway's own keys."""
+    with closing(Device.open(token_uri, sessions=4)) as opened:
+        opened.create_house_key("binding")
+        opened.create_house_key("webhook")
+        opened.create_house_pair("receipt")
+        yield opened
+
+
+@pytest.fixture
+def first(near: Device, token_uri: str, token_directory: Path, tmp_path: Path) -> Iterator[Remote]:
+    """Its twin, behind a server."""
+    served = served_copy(token_uri, tmp_path, token_directory)
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def pair(first: Remote, near: Device, token_uri: str) -> Iterator[Pair]:
+    """Both, open and the same."""
+    with closing(opened(first, token_uri)) as tokens:
+        both = Pair(first, near, tokens)
+        wait_until(lambda: both.serving == 1)
+        assert [each.differences for each in tokens.standings()] == [(), ()]
+        yield both

@@ -7,12 +7,39 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from hsm import module
+from hsm.device import Device
+from hsm.limits import Limits
+from hsm.pace import Pace
+from hsm.tokens import Tokens
 from tests.hsm.remote import CLIENT, Remote
 
 _LABEL_LENGTH = 32
+QUICK = Pace(first=0.05, longest=0.2, most_initialisations=1000)
+LIMITS = Limits(sessions=4, wait_seconds=5, call_seconds=60, pace=QUICK)
+# A search that fails because the device is lost is heard of by python-pkcs11 once more, when it is collected.
+NOISE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@dataclass
+class Pair:
+    """The first token, which can be killed, is a copy of the second."""
+
+    first: Remote
+    near: Device  # the second, without the first
+    tokens: Tokens
+
+    def state(self, number: int) -> str:
+        return self.tokens.standings()[number - 1].state
+
+    @property
+    def serving(self) -> int:
+        return next((each.number for each in self.tokens.standings() if each.serves), 0)
 
 
 def copy_token(token_uri: str, directory: Path) -> Path:
@@ -44,3 +71,13 @@ def served_copy(token_uri: str, directory: Path, socket_directory: Path) -> Remo
         client.reinitialize()  # it still knows the server of an earlier test
         client.reinitialized.clear()
     return remote
+
+
+def opened(first: Remote, token_uri: str, limits: Limits = LIMITS) -> Tokens:
+    """Both, as a gateway opens them: its own keys are asked for, then all are compared."""
+    tokens = Tokens.open([first.uri, token_uri], limits)
+    for name in ("binding", "webhook"):
+        tokens.house_key(name)
+    tokens.house_pair("receipt")
+    tokens.compare()
+    return tokens

@@ -28,8 +28,7 @@ from tests.counterparts.phone import Phone
 from tests.counterparts.phone_account import Shown
 from tests.hsm.remote import Remote
 from tests.hsm.test_remote import wait_until
-from tests.hsm.test_tokens import LIMITS, NOISE
-from tests.hsm.twins import served_copy
+from tests.hsm.twins import LIMITS, NOISE, served_copy
 from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
 from tests.store.databases import migrated_database
 
