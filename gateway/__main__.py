@@ -21,8 +21,9 @@ from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
 from gateway.serving import Role, Work, serve_all, serve_door, work, work_push
 from gateway.settings import Settings, SettingsError, load_settings
-from gateway.store import migrate as migrations
-from gateway.store.migrate import SchemaBehind
+from gateway.store import schema
+from gateway.store.database import Database
+from gateway.store.schema import SchemaBehind
 from gateway.worker.push.configured import make_providers
 from hsm.errors import DeviceError
 
@@ -44,8 +45,8 @@ def init() -> None:
     """
     settings = load_settings()
     database = assembly.open_database(settings)
-    migrations.upgrade(database)
-    _out.print(f"database: schema {migrations.head()}")
+    _upgrade(database)
+    _out.print(f"database: schema {schema.HEAD}")
     device = assembly.open_device(settings)
     try:
         made = assembly.prepare(database, device)
@@ -61,10 +62,16 @@ def init() -> None:
 def migrate() -> None:
     """Bring the database to the schema of this version."""
     database = assembly.open_database(load_settings())
-    before = migrations.current(database)
-    migrations.upgrade(database)
-    _out.print(f"database: schema {before or 'none'} -> {migrations.head()}")
+    before = schema.current(database)
+    _upgrade(database)
+    _out.print(f"database: schema {before or 'none'} -> {schema.HEAD}")
     database.close()
+
+
+def _upgrade(database: Database) -> None:
+    from gateway.store.migrate import upgrade  # noqa: PLC0415  # Alembic: every other command starts without it
+
+    upgrade(database)
 
 
 @command.command()
@@ -105,7 +112,7 @@ def _try_push(settings: Settings) -> None:
 def _try_database(settings: Settings) -> None:
     database = assembly.open_database(settings)
     try:
-        migrations.require_current(database)
+        schema.require_current(database)
     finally:
         database.close()
 

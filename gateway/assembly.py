@@ -36,7 +36,7 @@ from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.token_watch import TokenWatch
 from gateway.scenarios.waiting import Waiters
 from gateway.settings import Settings, SettingsError
-from gateway.store import house_keys, migrate, receipt_keys
+from gateway.store import house_keys, receipt_keys, schema
 from gateway.store.database import Database
 from gateway.wire import spki
 from gateway.worker.posting import Post
@@ -134,7 +134,7 @@ def prepare(database: Database, device: AnyDevice, clock: Clock | None = None) -
     Raises:
         SettingsError: the database belongs to another token. Nothing was made on this one.
     """
-    with migrate.alone(database) as connection:
+    with database.alone() as connection:
         known = receipt_keys.receipt_thumbprint(connection, RECEIPT_VERSION)
         if known is not None:
             _require_same(known, _thumbprint_on(device))
@@ -186,7 +186,7 @@ def open_context(
     """
     database = open_database(settings)
     try:
-        migrate.require_current(database)
+        schema.require_current(database)
         device = open_device(settings, on_hung)
         try:
             device.warm()
@@ -211,7 +211,7 @@ def open_store_access(settings: Settings) -> Iterator[StoreAccess]:
         SchemaBehind, SettingsError: cannot start; the text says how to mend it.
     """
     with closing(open_database(settings)) as database:
-        migrate.require_current(database)
+        schema.require_current(database)
         with ThreadPoolExecutor(settings.database_connections, "store") as threads:
             yield StoreAccess(clock=SystemClock(), database=database, store_threads=threads)
 

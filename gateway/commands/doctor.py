@@ -21,9 +21,9 @@ from gateway.scenarios import inspection
 from gateway.scenarios.context import HOUSE_PAIR, RECEIPT_VERSION
 from gateway.scenarios.inspection import Comparison, Rows
 from gateway.settings import Settings, SettingsError, load_settings
-from gateway.store import migrate
+from gateway.store import schema
 from gateway.store.database import Database
-from gateway.store.migrate import SchemaBehind
+from gateway.store.schema import SchemaBehind
 from gateway.wire.timestep import format_time
 from hsm.doctor.apart import examine_apart
 from hsm.doctor.bench import Plan
@@ -179,7 +179,7 @@ def _database(settings: Settings) -> tuple[Database | None, Rows | None, str]:
         return None, None, "there is no database"
     database = assembly.open_database(settings)
     try:
-        migrate.require_current(database)
+        schema.require_current(database)
         return database, inspection.read_rows(database), ""
     except (Outage, SchemaBehind) as error:
         database.close()

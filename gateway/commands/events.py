@@ -10,7 +10,7 @@ from rich.table import Table
 from gateway import assembly
 from gateway.scenarios.representation import event_view
 from gateway.settings import load_settings
-from gateway.store import applications, events, migrate
+from gateway.store import applications, events, schema
 from gateway.store.events import Event
 
 _out = Console()
@@ -51,7 +51,7 @@ def list_events(
 def _read(named: str | None, filters: dict[str, str], after: int, limit: int) -> list[tuple[int, Event]]:
     database = assembly.open_database(load_settings())
     try:
-        migrate.require_current(database)
+        schema.require_current(database)
         application_id = None
         with database.reading() as connection:
             horizon = events.horizon(connection)

@@ -88,6 +88,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """Open a unit that no other process that prepares this database runs beside; it may take its time."""
+        with self.unit() as connection:  # on SQLite this is the one that may write
+            if not self.is_sqlite:
+                for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+                    connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))
+            yield connection
+
+    @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
             with self.engine.connect() as connection:

@@ -1,25 +1,30 @@
 """Does every way to the schema end at the same tables, and is any other schema refused?"""
 
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from gateway.store import migrate
+from gateway.store import migrate, schema
 from gateway.store.database import Database
-from gateway.store.migrate import SchemaBehind
+from gateway.store.schema import SchemaBehind
 from gateway.store.tables import metadata
+from tests.gateways import ROOT
 from tests.store.databases import opened
 from tests.store.racing import in_processes
 
 OPEN = """
-from gateway.store import migrate
+from gateway.store import migrate, schema
 from gateway.store.database import Database
 database = Database(sys.argv[1])
 """
 MIGRATE = """
 migrate.upgrade(database)
-print(migrate.current(database))
+print(schema.current(database))
 """
 
 
@@ -59,24 +64,36 @@ def test_the_foreign_keys_are_the_same_as_in_the_code(database: Database):
 
 def test_migrating_again_changes_nothing(database: Database):
     migrate.upgrade(database)
-    migrate.require_current(database)
-    assert migrate.current(database) == migrate.head()
+    schema.require_current(database)
+    assert schema.current(database) == schema.HEAD
     assert _differences(database) == []
 
 
 def test_three_processes_may_migrate_an_empty_database_at_the_same_moment(empty_url: str):
-    assert in_processes(3, OPEN, MIGRATE, empty_url) == [f"{migrate.head()}\n"] * 3
+    assert in_processes(3, OPEN, MIGRATE, empty_url) == [f"{schema.HEAD}\n"] * 3
 
 
 def test_an_empty_database_is_refused_and_the_text_says_how_to_mend_it(empty_url: str):
     with opened(empty_url) as database:
-        assert migrate.current(database) is None
+        assert schema.current(database) is None
         with pytest.raises(SchemaBehind, match="countersign migrate"):
-            migrate.require_current(database)
+            schema.require_current(database)
 
 
 def test_a_schema_this_code_does_not_know_is_refused(database: Database):
     with database.unit() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaBehind, match="9999"):
-        migrate.require_current(database)
+        schema.require_current(database)
+
+
+def test_the_newest_migration_is_the_schema_that_is_asked_for():
+    assert ScriptDirectory.from_config(migrate._config()).get_current_head() == schema.HEAD
+
+
+def test_a_gateway_starts_without_loading_what_migrates():
+    program = "import sys, gateway.__main__; print('alembic' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "False\n"

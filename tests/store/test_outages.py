@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.refusals import Outage
-from gateway.store import migrate
 from gateway.store.database import Database
 from gateway.store.tables import contents
 from gateway.store.tables import transactions as table
@@ -219,7 +218,7 @@ def test_a_unit_in_which_nothing_is_asked_for_too_long_is_an_outage(postgresql: 
 
 
 def test_preparing_a_database_may_take_its_time(postgresql: Database):
-    with migrate.alone(postgresql) as connection:
+    with postgresql.alone() as connection:
         shown = connection.execute(sa.text("SHOW statement_timeout")).scalar_one()
     assert shown == "0"
     assert _limits(postgresql) == ["5s", "15s", "30s"]

@@ -1,0 +1,34 @@
+"""Is the database at the schema of this code?
+
+Every process asks this when it starts, so it is answered without Alembic, which takes longer to load than to ask.
+"""
+
+import sqlalchemy as sa
+
+from gateway.store.database import Database
+
+HEAD = "0001"  # the newest revision in migrations/versions
+_REVISION = sa.text("SELECT version_num FROM alembic_version")
+
+
+class SchemaBehind(Exception):
+    """The database is not at the schema of this code; the text says how to mend it."""
+
+
+def current(database: Database) -> str | None:
+    """Return the revision of the database; None for an empty one."""
+    with database.reading() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.execute(_REVISION).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def require_current(database: Database) -> None:
+    """Raise SchemaBehind unless the database is at the schema of this code."""
+    found = current(database)
+    if found != HEAD:
+        raise SchemaBehind(
+            f"The database is at schema {found or 'none'}, this program needs {HEAD}. "
+            "Run `countersign migrate` with the program of this version."
+        )
