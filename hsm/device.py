@@ -13,7 +13,18 @@ from typing import TypeVar
 
 from pkcs11 import Attribute, Session
 
-from hsm import conformance, derivation, ecdsa, fleeting, module, rsawrap, selftest, templates, wrapping
+from hsm import (
+    conformance,
+    derivation,
+    ecdsa,
+    fleeting,
+    module,
+    rsawrap,
+    selftest,
+    sighting,
+    templates,
+    wrapping,
+)
 from hsm.connection import Connection
 from hsm.counting import Snapshot
 from hsm.cryptoki import DirectCalls
@@ -85,11 +96,18 @@ class Device(House):
         loaded = module.load(where.module_path)
         if renew:
             loaded.renew(limits.wait_seconds, limits.pace)
-        selftest.require_mechanisms(loaded.token(label))
         counts = fleeting.Counts(limits.most_fleeting)
-        guard = Guard(
-            loaded, lambda: Connection(loaded, label, pin_source, limits.sessions, counts), limits, on_hung
-        )
+
+        def connected() -> Guard:
+            selftest.require_mechanisms(loaded.token(label))
+            return Guard(
+                loaded,
+                lambda: Connection(loaded, label, pin_source, limits.sessions, counts),
+                limits,
+                on_hung,
+            )
+
+        guard = sighting.connect(connected, loaded, limits.wait_seconds)
         try:
             private, (strategy, sealing), derives = guard.change(
                 lambda connection, session: (

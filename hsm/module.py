@@ -64,6 +64,13 @@ class Module:
             if not self.seconds_to_reinitialisation(pace):
                 self.reinitialize()
 
+    def look_again(self, wait_seconds: float) -> None:
+        """Initialise the module again if nobody loses a session by it. Raises ModuleUnusable."""
+        with self.lock.exclusive(wait_seconds):
+            if not any(each.is_alive() for each in tuple(self.connections)):
+                self.epoch += 1
+                self._initialize()
+
     def seconds_to_reinitialisation(self, pace: Pace) -> float:
         """How long the module must not be initialised again, for one of its tokens; 0 if it may be now.
 

@@ -8,8 +8,8 @@ from gateway import assembly
 from gateway.refusals import Outage
 from gateway.scenarios import house_values
 from gateway.settings import Settings
-from gateway.store import migrate
-from gateway.store.migrate import SchemaBehind
+from gateway.store import schema
+from gateway.store.schema import SchemaBehind
 from hsm.any_device import AnyDevice
 from hsm.doctor.findings import Finding
 from hsm.errors import DeviceError
@@ -77,7 +77,7 @@ def _expect(settings: Settings, device: AnyDevice) -> None:
         return
     database = assembly.open_database(settings)
     try:
-        migrate.require_current(database)
+        schema.require_current(database)
         house_values.expect_noted(device, database)
     except (Outage, SchemaBehind):
         return  # another line says so

@@ -1,4 +1,4 @@
-"""Is a token searched to the end while another process creates and destroys keys on it?"""
+"""Is a token found, and searched to the end, while another process works with it?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 from hsm.device import Device
+from hsm.uri import TokenUri
+from tests.hsm.programs import run
+from tests.tokens import MODULE, pin_file_of
 
 ROOT = Path(__file__).parents[2]
 SEARCHES = 150
@@ -47,3 +50,51 @@ def test_a_search_leaves_out_what_another_process_destroys_and_finds_all_the_res
     assert min(swept) >= at_rest
     assert max(swept) > at_rest  # it met the other's keys, so it could have stumbled over them
     assert own_device.snapshot().reinitialisations == 0
+
+
+# Starts and logs in over and over, until its input is closed.
+_COMING_AND_GOING = """
+import contextlib, sys, threading, time
+from hsm import module
+
+path, label, pin = sys.argv[1], sys.argv[2], open(sys.argv[3]).read().strip()
+loaded, told = module.load(path), threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), told.set()), daemon=True).start()
+print("ready", flush=True)
+while not told.is_set():
+    try:
+        loaded.token(label).open(user_pin=pin).close()
+    except Exception:  # the other process is in the way here, too
+        with contextlib.suppress(Exception):
+            loaded.reinitialize()
+    time.sleep(0.01)
+"""
+_STARTING = """
+from hsm import module
+from hsm.errors import StartupError
+
+missed = starts = 0
+while missed < 5 and starts < 400:
+    starts += 1
+    loaded = module.load(MODULE)
+    loaded.reinitialize()  # as a process that starts does
+    try:
+        loaded.token(LABEL)
+    except StartupError:
+        missed += 1
+    Device.open(URI).close()
+print(missed)
+"""
+
+
+def test_a_token_that_another_process_logs_in_to_is_found_all_the_same(token_uri: str):
+    where = TokenUri.parse(token_uri)
+    command = [sys.executable, "-c", _COMING_AND_GOING, MODULE, where.token, str(pin_file_of(token_uri))]
+    with subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        missed = int(run(_STARTING, token_uri).lines()[0])
+        other.stdin.close()
+        assert other.wait() == 0
+    assert missed > 0  # else this shows nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import closing
 
@@ -104,7 +105,7 @@ def test_a_start_with_the_first_away_serves_and_takes_it_in_when_it_comes(
     with closing(opened(first, token_uri)) as tokens:
         away, there = tokens.standings()
         assert (away.serves, away.state, there.serves) == (False, "away", True)
-        assert "cannot list its tokens" in away.why
+        assert re.search("cannot list its tokens|shows no token", away.why)
         key = tokens.house_key("binding")
         answer = tokens.mac(key, b"x")
         first.start()
@@ -114,7 +115,7 @@ def test_a_start_with_the_first_away_serves_and_takes_it_in_when_it_comes(
 
 def test_a_start_with_all_away_says_what_is_wrong_with_the_first(first: Remote):
     first.stop()
-    with pytest.raises(StartupError, match="cannot list its tokens"):
+    with pytest.raises(StartupError, match=r"cannot list its tokens|shows no token"):
         Tokens.open([first.uri, first.uri], LIMITS)
 
 

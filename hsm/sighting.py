@@ -1,0 +1,36 @@
+"""How does a start find its token while other processes use it?
+
+SoftHSM reads its tokens when it is initialised and leaves out one that another process writes to just then, as each
+login does. Gateways that are started at the same moment would keep each other from starting.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from hsm.errors import DeviceError, DeviceUnavailable, ModuleUnusable, TokenMissing
+from hsm.module import Module
+
+T = TypeVar("T")
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
+
+
+def connect(connected: Callable[[], T], loaded: Module, wait_seconds: float) -> T:
+    """Return what `connected` makes, looking again for a moment while the token is not shown.
+
+    Raises the error of the first look, which no later one made unclear. A PIN that was refused is never tried again.
+    """
+    errors: list[DeviceError] = []
+    for pause in (*_PAUSES_SECONDS, 0.0):
+        try:
+            return connected()
+        except (TokenMissing, ModuleUnusable, DeviceUnavailable) as error:
+            errors.append(error)
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # it keeps processes apart, and no secret
+        with suppress(ModuleUnusable, DeviceUnavailable):
+            loaded.look_again(wait_seconds)
+    raise errors[0]
