@@ -107,6 +107,12 @@ def answer(description: str, schema: Json, headers: Json, content_type: str = "a
     return {"description": description, "headers": headers, "content": {content_type: {"schema": schema}}}
 
 
+def open_operation(name: str, about: str, schema: Json, statuses: Iterable[int] = (200,)) -> Json:
+    """Return an operation that takes nothing and needs no credentials."""
+    responses = {str(status): answer("told", schema, {}) for status in statuses}
+    return {"operationId": name, "summary": about, "security": [], "responses": responses}
+
+
 def problem_answers(codes: Iterable[str], headers: Mapping[str, Json]) -> dict[str, Json]:
     """Return the answers that are problems, by status; each names the codes it may have there."""
     by_status: dict[int, list[str]] = {}

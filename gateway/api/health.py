@@ -10,12 +10,46 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from gateway.api.describing import open_operation
 from gateway.refusals import Outage
 from gateway.scenarios.context import Context
 from gateway.scenarios.token_watch import shown
 from gateway.wire.timestep import format_time
 from hsm.errors import DeviceError
 
+HEALTH_PATHS = {
+    "/livez": {
+        "get": open_operation(
+            "livez",
+            "Whether the process lives; touches neither database nor HSM.",
+            {"type": "object", "properties": {"status": {"const": "alive"}}, "required": ["status"]},
+        )
+    },
+    "/readyz": {
+        "get": open_operation(
+            "readyz",
+            "Whether database and HSM answer, and the canary is not wrong; asked of them once a second at most.",
+            {
+                "type": "object",
+                "properties": {
+                    "status": {"enum": ["ready", "not ready"]},
+                    "time": {"type": "string"},
+                    "database": {"type": "string"},
+                    "device": {"type": "string"},
+                    "canary": {"type": "string"},
+                    "tokens": {
+                        "type": "array",
+                        "items": {"type": "object"},
+                        "description": "each token, where there are several",
+                    },
+                },
+                "required": ["status", "time", "database", "device", "canary"],
+                "additionalProperties": False,
+            },
+            (200, 503),
+        )
+    },
+}
 _MOST_SECONDS = 5
 _KEPT = timedelta(seconds=1)
 

@@ -25,7 +25,7 @@ DOCUMENT = json.loads((FOLDER / "application-door.openapi.json").read_text())
 
 def _takes_something(path: str, method: str) -> bool:
     operation = DOCUMENT["paths"][path][method]
-    return bool(operation["parameters"]) or "requestBody" in operation
+    return bool(operation.get("parameters")) or "requestBody" in operation
 
 
 ENDLESS = "followEvents"  # a stream; it has tests of its own

@@ -8,12 +8,33 @@ from gateway.api.describing import (
     Json,
     answer,
     new_document,
+    open_operation,
     problem_answers,
     ref,
     schemas_of,
 )
+from gateway.api.health import HEALTH_PATHS
 
 _HEADERS = {REQUEST_ID: {"required": True, "schema": {"type": "string"}}}
+_JWK: Json = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("kty", "crv", "x", "y", "kid", "use", "alg")},
+    "required": ["kty", "crv", "x", "y", "kid"],
+}
+_OPEN_PATHS: Json = {
+    "/openapi.json": {"get": open_operation("getDocument", "Read this document.", {"type": "object"})},
+    "/.well-known/jwks.json": {
+        "get": open_operation(
+            "getReceiptKeys",
+            "Read the public keys of receipts, also those that are retired, with their times (`nbf`, `exp`).",
+            {
+                "type": "object",
+                "properties": {"keys": {"type": "array", "items": _JWK}},
+                "required": ["keys"],
+            },
+        )
+    },
+}
 _ALWAYS = (
     "unauthenticated",
     "scope_missing",
@@ -32,6 +53,7 @@ def document() -> Json:
     paths: Json = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
+    paths |= {**_OPEN_PATHS, **HEALTH_PATHS}
     security = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}}
     return new_document("Countersign, application door", paths, schemas_of(models), security)
 

@@ -8,9 +8,11 @@ from gateway.api.describing import (
     answer,
     base64_pattern,
     new_document,
+    open_operation,
     problem_answers,
     ref,
 )
+from gateway.api.health import HEALTH_PATHS
 from gateway.wire.authcode import HEADER, MAC_BYTES
 
 PREFIX = "/client/v1/"
@@ -38,6 +40,8 @@ def document() -> Json:
     about = "base64 of AUTHCODE = HMAC-SHA-256(Kauth, raw request body); exactly one header, accepted once"
     security = {"authcode": {"type": "apiKey", "in": "header", "name": HEADER, "description": about}}
     paths = {PREFIX + action.name: {"post": _operation(action)} for action in ACTIONS.values()}
+    own = open_operation("getDocument", "Read this document.", {"type": "object"})
+    paths |= {PREFIX + "openapi.json": {"get": own}, **HEALTH_PATHS}
     return new_document("Countersign, client door", paths, SCHEMAS, security)
 
 
