@@ -6,19 +6,17 @@ from tests.counterparts.bank import Bank, BankRefused
 from tests.counterparts.phone_line import Refused
 from tests.journeys.stage import Stage
 
-UNLIKE_OTHERS = {"validity_days": 301}
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bank(stage: Stage) -> Bank:
-    """A bank whose policy no other module uses."""
-    return stage.bank_with(**UNLIKE_OTHERS)
+    """The bank of most tests; each leaves its policy as it was."""
+    return stage.bank
 
 
 def test_what_a_transaction_names_can_be_read(stage: Stage, bank: Bank) -> None:
-    shown = stage.ask(stage.phone(bank=bank), bank=bank)
-    bank.put_policy({"policy": {**UNLIKE_OTHERS, "digits": 6}})
-    bank.put_policy({"policy": UNLIKE_OTHERS})
+    shown, before = stage.ask(stage.phone()), bank.policy()["policy"]
+    bank.put_policy({"policy": {**before, "digits": 6}})
+    bank.put_policy({"policy": before})
     named = bank.transaction(shown.transaction)["policy_version"]
     assert bank.policy_version(named)["policy"]["digits"] == 8
     [second] = bank.policy_versions(after=named, limit=1)["versions"]
@@ -31,10 +29,10 @@ def test_what_a_transaction_names_can_be_read(stage: Stage, bank: Bank) -> None:
 
 
 def test_the_rules_of_one_user_are_told_to_its_phone_and_held_to(stage: Stage, bank: Bank) -> None:
-    user = stage.user(bank)
+    user = stage.user()
     decided = {"password_length": 9, "renewal_allowed": False}
     assert bank.put_settings(user, **decided)["settings"] == decided
-    phone = stage.phone(user, bank)
+    phone = stage.phone(user)
     assert phone.account.policy.password_length == 9
     with pytest.raises(Refused) as refused:
         phone.renew()
