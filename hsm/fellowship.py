@@ -26,7 +26,7 @@ from hsm.standing import Standing
 
 _LOST_SECONDS = 0.2  # what recovers at once is waited for; after that, another token is asked
 _LOOK_SECONDS = 0.25
-_OPENING_SECONDS = 20.0
+_OPENING = 4  # times as long as callers wait: so long a start waits for the others when one token is there
 _GRACE_SECONDS = 60.0  # after which a key that was made is on every token, or that is said
 _MOST_MADE = 100  # keys of which that is looked at; more, and the rest go unseen
 _QUESTION = b"countersign is it there"
@@ -191,10 +191,10 @@ class Fellowship:
 
     # Those that are away
 
-    def open_all(self) -> None:
-        """Open everybody, side by side, and wait for them, but not for ever if one is there. Raises if none is."""
+    def open_all(self, seconds: float) -> None:
+        """Open everybody, side by side; if one is there, wait so long for the others. Raises if none is."""
         threads = [thread for each in self.members if (thread := each.begin_to_open())]
-        end = time.monotonic() + _OPENING_SECONDS
+        end = time.monotonic() + seconds
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         while not any(each.device for each in self.members) and any(thread.is_alive() for thread in threads):
@@ -219,7 +219,7 @@ def opened(uris: Sequence[str], limits: Limits, on_hung: Callable[[], None] | No
     """Open the tokens of these URIs. Raises as `Tokens.open` says."""
     lasting = replace(limits, lost_seconds=_LOST_SECONDS)
     made = Fellowship([Member(number, uri, lasting, on_hung) for number, uri in enumerate(uris, 1)])
-    made.open_all()
+    made.open_all(_OPENING * limits.wait_seconds)
     threading.Thread(target=made.look_after, name="hsm-tokens", daemon=True).start()
     return made
 

@@ -109,6 +109,15 @@ def test_a_first_token_that_stands_still_is_passed_over(first: Remote, near: Dev
         assert set(crowd.outcomes) <= {"right", "unavailable"}
 
 
+def test_a_start_does_not_wait_for_a_token_that_stands_still(first: Remote, near: Device, token_uri: str):
+    first.send(signal.SIGSTOP)
+    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=0.5, pace=QUICK))) as tokens:
+        assert [each.serves for each in tokens.standings()] == [False, True]
+        assert tokens.standings()[0].why == "it is being opened"
+        first.send(signal.SIGCONT)
+        wait_until(lambda: tokens.standings()[0].serves)
+
+
 @pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.long)])
 def test_sessions_logins_threads_and_files_do_not_leak_over_failovers(pair: Pair, times: int):
     key = pair.tokens.house_key("binding")

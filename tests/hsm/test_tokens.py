@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from contextlib import closing
 
 import pytest
@@ -14,6 +15,7 @@ from hsm.device import Device
 from hsm.errors import DeviceUnavailable, KeyElsewhere, KeyMissing, StartupError
 from hsm.housecheck import HouseName
 from hsm.keys import KeyKind, KeyRef
+from hsm.pace import Pace
 from hsm.tokens import Tokens
 from tests.hsm.remote import Remote
 from tests.hsm.test_remote import wait_until
@@ -146,3 +148,12 @@ def test_keys_of_the_gateway_are_made_and_destroyed_only_while_all_tokens_are_th
 def test_everything_a_device_offers_two_tokens_offer_too():
     offered = {name for name in dir(Device) if not name.startswith("_")}
     assert offered - set(dir(Tokens)) == {"reopen", "snapshot", "recovery", "has_waited"}
+
+
+def test_a_module_is_hardly_initialised_again_while_one_of_its_tokens_answers(near: Device):
+    loaded = near._guard.module
+    with loaded.lock.exclusive(5):
+        loaded.reinitialized.append(time.monotonic())
+        seconds = loaded.seconds_to_reinitialisation(Pace())
+        loaded.reinitialized.pop()
+    assert 50 < seconds <= 60

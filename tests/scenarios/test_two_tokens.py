@@ -12,6 +12,7 @@ import structlog
 
 from gateway import assembly
 from gateway.api.client.door import _reply
+from gateway.metrics import registry
 from gateway.rules.user import UserAction
 from gateway.scenarios import house_values, housekeeping
 from gateway.scenarios.answers import Answers
@@ -195,6 +196,16 @@ def test_what_happens_to_a_token_is_told_once(two: Two) -> None:
         (True, True),
     ]
     two.bring_back()
+
+
+def test_the_figures_tell_of_each_token(two: Two) -> None:
+    published = registry(two.bench.ctx, "client", has_worker=False)
+    for token, serves in (("1", 1.0), ("2", 0.0)):
+        assert published.get_sample_value("countersign_device_serving", {"token": token}) == serves
+        assert published.get_sample_value("countersign_device_differences", {"token": token}) == 0
+        labels = {"token": token, "kind": "mac", "outcome": "ok"}
+        assert (published.get_sample_value("countersign_device_operations_total", labels) or 0) > 0
+    assert (published.get_sample_value("countersign_device_takeovers_total") or 0) > 0
 
 
 def test_a_token_with_another_key_of_the_gateway_is_an_alarm_whoever_is_there_first(
