@@ -127,6 +127,8 @@ class Fellowship:
     def unlearn(self, key: HouseName) -> None:
         """Ask nobody for a key any more: it was destroyed."""
         self._change({name: value for name, value in self.checks.items() if name != key}, list(self.ready()))
+        for member in self.members:
+            member.awaited = tuple(each for each in member.awaited if each != str(key))
 
     def _change(self, checks: dict[HouseName, bytes], proved: Iterable[Member]) -> None:
         """Compare by these from now on; some members have proved themselves by them as well."""

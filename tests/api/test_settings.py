@@ -23,3 +23,12 @@ def test_a_value_that_cannot_be_used_is_named_but_not_shown():
     with pytest.raises(SettingsError, match="COUNTERSIGN_WORKERS") as refusal:
         load_settings({"COUNTERSIGN_WORKERS": "hunter2"})
     assert "hunter2" not in str(refusal.value)
+
+
+def test_several_tokens_are_named_in_the_order_in_which_they_serve_and_each_once():
+    one, two = "pkcs11:token=one two?module-path=/m.so", "PKCS11:token=three?module-path=/m.so"
+    named = load_settings({"COUNTERSIGN_TOKEN_URI": f" {one}\n  {two} "})
+    assert named.token_uris() == (one, two)
+    assert load_settings({}).token_uris() == ()
+    with pytest.raises(SettingsError, match="names a token twice"):
+        load_settings({"COUNTERSIGN_TOKEN_URI": f"{one} {two} {one}"})

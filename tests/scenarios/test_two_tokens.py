@@ -14,7 +14,7 @@ from gateway import assembly
 from gateway.api.client.door import _reply
 from gateway.metrics import registry
 from gateway.rules.user import UserAction
-from gateway.scenarios import house_values, housekeeping
+from gateway.scenarios import house_values, housekeeping, rotation
 from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.token_watch import shown
@@ -196,6 +196,17 @@ def test_what_happens_to_a_token_is_told_once(two: Two) -> None:
         (True, True),
     ]
     two.bring_back()
+
+
+def test_a_rotation_makes_a_version_on_one_token_and_nobody_uses_it_before_the_other_has_it(two: Two) -> None:
+    ctx = two.bench.ctx
+    for _ in range(2):  # run again too early, it makes no third version
+        with pytest.raises(DeviceUnavailable, match="binding 2 is made on one token"):
+            run(rotation.rotate_binding(ctx, lambda _: None, 0))
+    assert ctx.keys.binding.numbers == [1]
+    assert shown(two.tokens)[1]["awaited"] == ["countersign-binding-2"]
+    assert two.tokens.destroy_house_key("binding", 2) is True
+    assert shown(two.tokens)[1]["awaited"] == []
 
 
 def test_the_figures_tell_of_each_token(two: Two) -> None:
