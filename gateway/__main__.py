@@ -170,7 +170,8 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; what an operator can mend is one clear line and exit status 1."""
-    configure_logs("warning")  # what a command logs goes where its complaints go; those that serve say how much
+    # What a command logs goes where its complaints go; those that serve say how much.
+    configure_logs("warning")
     try:
         command()
     except (SettingsError, SchemaBehind, DeviceError, Outage, ValueError) as error:
