@@ -102,9 +102,8 @@ def compared(device: AnyDevice) -> list[str]:
         if each.state != "well":
             lines.append(f"token {each.number} ({each.label}) is {each.state}: {each.why or 'no answer'}")
         if each.awaited:
-            lines.append(
-                f"token {each.number} ({each.label}) has not got the new {', '.join(each.awaited)} yet"
-            )
+            names = ", ".join(each.awaited)
+            lines.append(f"token {each.number} ({each.label}) has not got the new {names} yet")
         if each.differences:
             lines.append(
                 f"token {each.number} ({each.label}) may not serve, bring the keys to it: {', '.join(each.differences)}"
