@@ -39,7 +39,7 @@ TAKING = [each for each in OPERATIONS if _takes_something(*each.values)]
 TEXT = "text/plain; charset=utf-8"
 RULE = {"name": "door", "media_type": TEXT, "template": "Open the door, {time}"}
 POLICY = {"offline_allowed": True, "authentication_rules": [RULE]}
-EXAMPLES = [6, pytest.param(60, marks=pytest.mark.long)]
+EXAMPLES = [5, pytest.param(60, marks=pytest.mark.long)]
 
 
 class Bankers:

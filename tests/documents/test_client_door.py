@@ -39,7 +39,7 @@ PREFIX = "/client/v1/"
 ANSWERS = ("transactions.approve", "transactions.decline")
 # A request that nobody could read, or that was not authenticated, has no proof in its answer.
 UNPROVED = (400, 401, 413, 415)
-EXAMPLES = [6, pytest.param(60, marks=pytest.mark.long)]
+EXAMPLES = [5, pytest.param(60, marks=pytest.mark.long)]
 
 
 class Signing(requests.auth.AuthBase):
