@@ -25,7 +25,7 @@ from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.scored import Scored, Seen, is_scored, weigh
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import users
-from gateway.store.authentications import Authentication
+from gateway.store.authentications import Authentication, find_by_message
 from gateway.store.database import Connection
 from gateway.wire import bodies, timestep
 from gateway.wire.bodies import Proofs
@@ -171,9 +171,11 @@ def _settle(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
     require_unchanged(connection, caller, user, caller.now)
     if shown.kept is None:
         return _refuse(connection, caller, shown)
-    if shown.scored is not None and shown.scored.is_above:
-        refuse_by_score(connection, caller.application, shown.kept, shown.scored, caller.origin)
-        return _Settled({}, Refusal("score_too_high", shown.scored.why))
+    above = shown.scored if shown.scored and shown.scored.is_above else None
+    # What served already is only told again, to a phone that may have lost the answer.
+    if above and not find_by_message(connection, caller.keyset.id, shown.kept.message_sha256):
+        refuse_by_score(connection, caller.application, shown.kept, above, caller.origin)
+        return _Settled({}, Refusal("score_too_high", above.why))
     kept = keep(connection, caller.application, shown.kept, caller.origin)
     return _Settled({"authentication": kept.id, "status": CONFIRMED})
 

@@ -263,12 +263,14 @@ def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike
     policy = from_json({**WANTED, "authentication_rules": RULES, "scoring": {"refuse_above": "low"}})
     with bench_with_rules("sqlite", tmp_path, own_device, policy) as bench:
         phone = _enrol(bench)
-        run(authenticate(bench, phone, body_of(phone, login_text(bench, phone))))
+        body = body_of(phone, login_text(bench, phone))
+        first = run(authenticate(bench, phone, body))
         told = _last_callback(bench)["data"]
         assert told["authentication"]["scoring"]["value"] == 0
         assert _claims(told["receipt"])["scoring"] == {"value": 0, "level": "low"}
         bench.clock.move(seconds=1)  # callbacks are ordered by their time
         phone.device = PHONE | {"rooted": True}
+        assert run(authenticate(bench, phone, body)) == first
         expect_refused(bench, phone, body_of(phone, login_text(bench, phone)), "score_too_high")
         told = _last_callback(bench)
         assert (told["type"], told["data"]["scoring"]["level"]) == ("authentication.refused", "medium")
