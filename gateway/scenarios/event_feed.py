@@ -120,6 +120,7 @@ class EventFeed:
             raise Refusal("malformed_request", "beyond the log", detail="No event has this number yet.")
         if self._task is None or self._task.done():
             self.through = now.complete
+            self._tails = {each.application_id: _Tail(self.through) for each in self._streams}
             self._task = asyncio.create_task(self._look_again_and_again())
         self._tails.setdefault(stream.application_id, _Tail(self.through))
         stream.position = now.complete if after is None else after
