@@ -252,11 +252,6 @@ def test_without_scoring_in_the_policy_an_answer_asks_the_database_for_nothing_m
     ] == []
 
 
-def test_the_phone_that_shows_nothing_odd_passes_the_strictest_limit(bench: Bench):
-    phone = _enrol(bench)
-    assert _approved(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)["value"] == 0
-
-
 def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike(
     tmp_path: Path, own_device: Device
 ):
