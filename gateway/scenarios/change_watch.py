@@ -1,7 +1,8 @@
 """Who wakes those that wait for what another process changes: one look at the event log for all of them.
 
 While somebody waits in this process, one task reads which users and transactions the log tells something new about, and
-wakes who waits for them. A thousand phones that wait cost the database as much as one.
+wakes who waits for them. A thousand phones that wait cost the database as much as one: each looks when it is woken, and
+once more when its time is over.
 """
 
 import asyncio
@@ -21,9 +22,6 @@ if TYPE_CHECKING:  # a context has such a watch
 
 T = TypeVar("T")
 
-OWN_LOOK_SECONDS = (
-    10.0  # who waits looks all the same now and then: time changes things as well, and writes no line
-)
 _LINES_PER_LOOK = 1000
 _AFTER_OUTAGE_SECONDS = 2.0
 
@@ -45,7 +43,7 @@ async def watched(
     if not seconds:
         return await ctx.waiters.until(topic, 0, look, done)
     async with ctx.changes.on():
-        return await ctx.waiters.until(topic, seconds, look, done, OWN_LOOK_SECONDS)
+        return await ctx.waiters.until(topic, seconds, look, done, look_seconds=seconds)
 
 
 class ChangeWatch:
@@ -87,11 +85,13 @@ class ChangeWatch:
                 try:
                     pause = 0.0 if await self._look() else self._look_seconds
                 except Outage:
-                    pause = _AFTER_OUTAGE_SECONDS
-                    self._waiters.wake_all()  # they find out for themselves
+                    pause = (
+                        _AFTER_OUTAGE_SECONDS  # nothing is missed; all of them at once would make it worse
+                    )
                 await asyncio.sleep(pause)
-        except Exception:  # noqa: BLE001 - a bug: they look for themselves then, less often
+        except Exception:  # noqa: BLE001 - a bug: they find out for themselves, once
             _log.exception("changes are not watched")
+            self._waiters.wake_all()
 
     async def _look(self) -> bool:
         """Wake whom something new is about; say whether there is more."""

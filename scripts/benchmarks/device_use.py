@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from tests.gateways import free_port
 
-_LINE = re.compile(
-    r'^countersign_device_operations_total\{kind="(\w+)",outcome="ok"\} ([0-9.e+]+)$', re.MULTILINE
-)
+_LINE = re.compile(r"^countersign_device_operations_total\{(.*)\} ([0-9.e+]+)$", re.MULTILINE)
+_KIND, _WELL = re.compile(r'kind="(\w+)"'), 'outcome="ok"'
 _TURNS = ("turn", "look")  # they hold others
 
 
@@ -24,6 +23,8 @@ def operations(first_ports: Sequence[int], workers: int) -> Counter[str]:
     found: Counter[str] = Counter()
     for port in (first + number for first in first_ports for number in range(workers)):
         with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            for kind, count in _LINE.findall(answer.read().decode()):
-                found[kind] += float(count)  # type: ignore[assignment]
+            for labels, count in _LINE.findall(answer.read().decode()):
+                kind = _KIND.search(labels)
+                if kind is not None and _WELL in labels:
+                    found[kind[1]] += int(float(count))
     return Counter({kind: count for kind, count in found.items() if kind not in _TURNS})

@@ -124,14 +124,14 @@ def contest_sheet(
         )
         before, rounds = operations(ports, arguments.workers), []
         rounds = contest.run(arguments.seconds, 1 if arguments.quick else ROUNDS)
-        done = operations(ports, arguments.workers) - before
+        done, answers = operations(ports, arguments.workers) - before, contest.found["answers"]
         profile = _profile(arguments, contest, gateways[0], stage.folder)
     return make_sheet(
         arguments.command,
         title,
         rounds,
         rates=raw,
-        per_request={kind: count / contest.found["answers"] for kind, count in done.items()},
+        per_request={kind: count / answers for kind, count in done.items()},
         settings=settings_of(arguments),
         parts=profile,
     )
