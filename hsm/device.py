@@ -46,6 +46,7 @@ from hsm.uri import TokenUri
 
 T = TypeVar("T")
 USER_LABEL = "countersign-user-"
+_Ways = tuple[wrapping.Strategy | None, wrapping.Strategy | None]
 
 
 class Device(House):
@@ -108,17 +109,7 @@ class Device(House):
             )
 
         guard = sighting.connect(connected, loaded, limits.wait_seconds)
-        try:
-            private, (strategy, sealing), derives = guard.change(
-                lambda connection, session: (
-                    connection.private_public_keys,
-                    _ways(session, loaded.direct),
-                    derivation.can_derive(session, loaded.direct),
-                )
-            )
-        except BaseException:
-            guard.close()
-            raise
+        private, (strategy, sealing), derives = _found_out(guard)
         return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
 
     def close(self) -> None:
@@ -281,9 +272,23 @@ class Device(House):
         return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")
 
 
-def _ways(
-    session: Session, direct: DirectCalls | None
-) -> tuple[wrapping.Strategy | None, wrapping.Strategy | None]:
+def _found_out(guard: Guard) -> tuple[bool, _Ways, bool]:
+    """Return the CKA_PRIVATE of public keys, the ways of delivering, and whether keys can be derived; or close it."""
+    direct = guard.module.direct
+    try:
+        return guard.change(
+            lambda connection, session: (
+                connection.private_public_keys,
+                _ways(session, direct),
+                derivation.can_derive(session, direct),
+            )
+        )
+    except BaseException:
+        guard.close()
+        raise
+
+
+def _ways(session: Session, direct: DirectCalls | None) -> _Ways:
     """Find the way of delivering under AES keys, and, only if there is none, the one to RSA keys."""
     strategy = conformance.choose_strategy(session, direct=direct)
     return strategy, None if strategy else conformance.choose_sealing(session, direct)
