@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import threading
 import time
@@ -18,9 +19,10 @@ from hsm.errors import DeviceUnavailable
 from hsm.limits import Limits
 from hsm.sessions import open_session
 from hsm.tokens import Tokens
+from tests.hsm.programs import run
 from tests.hsm.remote import Remote
 from tests.hsm.test_remote import wait_until
-from tests.hsm.twins import LIMITS, QUICK, Pair, opened
+from tests.hsm.twins import LIMITS, QUICK, Pair, opened, twin_beside
 
 DIGEST = hashlib.sha256(b"x").digest()
 
@@ -150,3 +152,35 @@ def _next_session(pair: Pair) -> int:
         session = open_session(pair.near._guard.module.token(pair.tokens.standings()[1].label))
         session.close()
     return int(session.handle)
+
+
+_DERIVING = """
+from hsm.keys import DerivedRef
+from hsm.limits import Limits
+from hsm.pace import Pace
+from hsm.tokens import Tokens
+
+tokens = Tokens.open([URI, "%s"], Limits(sessions=2, pace=Pace(first=60, longest=60)))
+tokens.house_key("binding"), tokens.house_key("master")
+tokens.compare()
+key = DerivedRef(1, secrets.token_bytes(32))
+before = tokens.mac(key, b"x"), tokens.together(lambda desk: desk.mac(key, b"x"), [key])
+tokens._all.members[0].device.recovery.stop("lost")
+after = tokens.mac(key, b"x"), tokens.together(lambda desk: desk.mac(key, b"x"), [key])
+print(len({*before, *after}), [each.serves for each in tokens.standings()])
+print(len(tokens.issue_derived(secrets.token_bytes(32), [key])), tokens.standings()[1].differences)
+tokens.close()
+"""
+
+
+def test_a_derived_key_is_the_same_on_both_tokens_and_the_second_derives_it_after_a_loss(
+    near: Device, token_uri: str
+):
+    near.create_master()
+    serial = near._guard.module.token(token_uri.removeprefix("pkcs11:token=").partition("?")[0]).serial
+    twin, folder = twin_beside(token_uri, serial)
+    try:
+        ended = run(_DERIVING % twin, token_uri)
+    finally:
+        shutil.rmtree(folder)
+    assert ended.lines() == ["1 [False, True]", "1 ()"]

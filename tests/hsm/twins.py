@@ -42,17 +42,35 @@ class Pair:
         return next((each.number for each in self.tokens.standings() if each.serves), 0)
 
 
+def folder_of(token_uri: str) -> Path:
+    """Return the folder in which this process's SoftHSM keeps a token."""
+    label = _label_of(token_uri).encode().ljust(_LABEL_LENGTH)
+    tokens = Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens"
+    (one,) = (each.parent for each in tokens.glob("*/token.object") if label in each.read_bytes())
+    return one
+
+
+def twin_beside(token_uri: str, serial: bytes) -> tuple[str, Path]:
+    """Copy a token within the same SoftHSM, for programs to come; returns the twin's URI and folder."""
+    label = _label_of(token_uri)
+    twin = label.replace("test", "twin")
+    one = folder_of(token_uri)
+    copied = one.with_name(f"{one.name}-twin")
+    shutil.copytree(one, copied)
+    about = (copied / "token.object").read_bytes()
+    about = about.replace(label.encode(), twin.encode()).replace(serial, serial[:-6] + b"abcdef")
+    (copied / "token.object").write_bytes(about)
+    return token_uri.replace(f"token={label}", f"token={twin}"), copied
+
+
+def _label_of(token_uri: str) -> str:
+    return token_uri.removeprefix("pkcs11:token=").partition("?")[0]
+
+
 def copy_token(token_uri: str, directory: Path) -> Path:
     """Copy a token of this process's SoftHSM with all its keys; returns the configuration under which it is seen."""
-    label = token_uri.removeprefix("pkcs11:token=").partition("?")[0].encode().ljust(_LABEL_LENGTH)
-    config = Path(os.environ["SOFTHSM2_CONF"])
+    config, one = Path(os.environ["SOFTHSM2_CONF"]), folder_of(token_uri)
     tokens = directory / "tokens"
-    found = [
-        each.parent
-        for each in (config.parent / "tokens").glob("*/token.object")
-        if label in each.read_bytes()
-    ]
-    (one,) = found
     shutil.copytree(one, tokens / one.name, dirs_exist_ok=True)
     copied = directory / "softhsm2.conf"
     copied.write_text(config.read_text().replace(str(config.parent / "tokens"), str(tokens)))
