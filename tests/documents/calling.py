@@ -4,6 +4,7 @@ schemathesis makes the requests and holds the answers to the document. What it c
 that exist, and now and then a whole request that gets as far as a request can get.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,6 +66,16 @@ class Door:
     def close(self) -> None:
         """Close the connections."""
         self.session.close()
+
+    def methods_answered(self) -> dict[str, set[str]]:
+        """Return by path which methods the answer to a wrong one names, beside HEAD."""
+        found = {}
+        for path in self.document["paths"]:
+            url = self.url + re.sub("{.+?}", "any", path)
+            answer = self.session.options(url, timeout=SECONDS_MOST, verify=str(self.ca_file))
+            assert answer.status_code == requests.codes.method_not_allowed, path
+            found[path] = set(answer.headers["allow"].lower().split(", ")) - {"head"}
+        return found
 
     def call(
         self,

@@ -173,6 +173,10 @@ def test_the_document_is_told_to_everybody_as_it_is_published(bankers: Bankers):
     assert bankers.door.document == DOCUMENT
 
 
+def test_of_a_wrong_method_the_answer_names_those_of_the_document(bankers: Bankers):
+    assert bankers.door.methods_answered() == {path: set(told) for path, told in DOCUMENT["paths"].items()}
+
+
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_what_the_document_allows_is_answered_as_it_says(

@@ -171,6 +171,10 @@ def test_the_document_is_told_to_everybody_as_it_is_published(phones: Phones):
     assert phones.door.document == DOCUMENT
 
 
+def test_of_a_wrong_method_the_answer_names_those_of_the_document(phones: Phones):
+    assert phones.door.methods_answered() == {path: set(told) for path, told in DOCUMENT["paths"].items()}
+
+
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("path", PATHS)
 def test_what_the_document_allows_is_answered_as_it_says(phones: Phones, path: str, examples: int):
