@@ -59,7 +59,7 @@ _SPKI: Json = {
 }
 _SIGNATURE: Json = {
     "type": "string",
-    "pattern": "^M[A-Za-z0-9+/]{10,94}={0,2}$",
+    "pattern": "^M[A-Za-z0-9+/]{10,95}={0,2}$",
     "description": "ECDSA over P-256 and SHA-256 of the message, strict DER in base64",
 }
 _PROOFS: Json = {
