@@ -126,8 +126,8 @@ class Device(House):
         return self._guard.recovery
 
     def has_waited(self, seconds: float) -> bool:
-        """Whether a call into its module has been under way for longer than that."""
-        return self._guard.module.watch.has_waited(seconds)
+        """Whether a call of it into the module has been under way for longer than that."""
+        return self._guard.module.watch.has_waited(seconds, self._guard)
 
     @property
     def is_hung(self) -> bool:

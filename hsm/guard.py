@@ -231,7 +231,7 @@ class Guard:
                     call.connection.pool.close_broken()
 
     def _watched(self) -> AbstractContextManager[None]:
-        return self.module.watch.call(self.limits.call_seconds)
+        return self.module.watch.call(self.limits.call_seconds, self)
 
     def _turn_away(self, refusal: DeviceUnavailable) -> None:
         self._gate.turn_away(refusal)

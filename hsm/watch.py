@@ -7,7 +7,6 @@ as well. What ends the process is not this package's business: it tells its list
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +20,11 @@ _own = threading.local()
 class _Call:
     """A call under way, and the block of code that it is in."""
 
-    __slots__ = ("limit", "others", "since")
+    __slots__ = ("limit", "others", "owner", "since")
 
-    def __init__(self, limit: float, others: dict[int, _Call]) -> None:
+    def __init__(self, limit: float, others: dict[int, _Call], owner: object) -> None:
         self.limit = limit
+        self.owner = owner
         self.others = others  # single operations of dict are atomic
         self.since = time.monotonic()
 
@@ -55,9 +55,9 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._nap = _LONGEST_NAP
 
-    def call(self, limit: float) -> _Call:
+    def call(self, limit: float, owner: object = None) -> _Call:
         """Return the block of code that is in the module, no single call longer than `limit` seconds."""
-        return _Call(limit, self._calls)
+        return _Call(limit, self._calls, owner)
 
     def listen(self, listener: Callable[[], None], limit: float) -> None:
         """Call `listener` once, from another thread, when a call hangs; `limit` is the shortest of its calls."""
@@ -74,9 +74,12 @@ class Watch:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-    def has_waited(self, seconds: float) -> bool:
-        """Whether a call has been under way for longer than that."""
-        return bool(self._calls) and self._is_overdue(seconds)
+    def has_waited(self, seconds: float, owner: object) -> bool:
+        """Whether a call of this owner has been under way for longer than that."""
+        if not self._calls:
+            return False
+        since = time.monotonic() - seconds
+        return any(call.owner is owner and call.since < since for call in tuple(self._calls.values()))
 
     def _look(self) -> None:
         while True:
@@ -93,6 +96,6 @@ class Watch:
                 listener()
             return
 
-    def _is_overdue(self, seconds: float = math.inf) -> bool:
+    def _is_overdue(self) -> bool:
         now = time.monotonic()
-        return any(now - call.since > min(call.limit, seconds) for call in tuple(self._calls.values()))
+        return any(now - call.since > call.limit for call in tuple(self._calls.values()))
