@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guides" / "compromise.md"
 NAMES = ("customer-1", "customer-2", "customer-3")
 __all__ = ["stage"]
-pytestmark = pytest.mark.parametrize("stage", DATABASES[-1:], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("stage", DATABASES[:1], indirect=True, scope="session")
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from tests.counterparts.phone_tlv import b64
 from tests.counterparts.phone_wire import Operation, format_time
 from tests.journeys.stage import DATABASES, Json, Stage
 
-pytestmark = pytest.mark.parametrize("stage", DATABASES[-1:], indirect=True, scope="session")
+# What is answered depends on no database: the quickest.
+pytestmark = pytest.mark.parametrize("stage", DATABASES[:1], indirect=True, scope="session")
 TEXT = "text/plain; charset=utf-8"
 STATES = ("active", "blocked", "deleted")
 RULES = [

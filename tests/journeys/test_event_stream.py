@@ -7,8 +7,10 @@ from itertools import islice
 import pytest
 
 from tests.counterparts.event_reader import PATH, following
-from tests.journeys.stage import Json, Stage
+from tests.journeys.stage import DATABASES, Json, Stage
 
+# Each kind of database has its turn in tests/scenarios/test_event_feed.py.
+pytestmark = pytest.mark.parametrize("stage", DATABASES[-1:], indirect=True, scope="session")
 STREAMS_MOST = 10
 OPEN = 200
 
