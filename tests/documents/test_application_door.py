@@ -136,6 +136,8 @@ class Bankers:
             "removeDevice": self.phone_to_come,
             "deleteUser": lambda: {"path_parameters": self.another()},
             "blockUser": lambda: {"path_parameters": self.another(), "body": {"reason": "lost"}},
+            "unblockUser": lambda: {"path_parameters": self.another(), "body": {}},
+            "putUserSettings": lambda: {"path_parameters": self.another(), "body": {"settings": {}}},
             "issueKeyset": self.keys,
             "fetchActivationCode": self.activation,
             "createTransaction": lambda: {"body": pay},
