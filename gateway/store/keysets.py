@@ -14,6 +14,15 @@ from gateway.store.tables import keysets, users
 from gateway.store.users import user_of
 
 _COLUMNS = tuple(column.name for column in keysets.c)
+_INSERT = sa.insert(keysets)
+_OF_USER = (
+    sa.select(keysets)
+    .where(
+        keysets.c.application_id == sa.bindparam("application_id"),
+        keysets.c.user_id == sa.bindparam("user_id"),
+    )
+    .order_by(keysets.c.id)
+)
 _BY_ID = sa.select(keysets).where(keysets.c.id == sa.bindparam("id"))
 _WITH_USERS = (
     sa.select(keysets, users)
@@ -29,7 +38,7 @@ _DELIVERIES = {str(word): word for word in Delivery}
 
 def insert_keyset(connection: Connection, keyset: Keyset) -> None:
     """Add a keyset."""
-    connection.execute(sa.insert(keysets).values(**asdict(keyset)))
+    connection.execute(_INSERT, asdict(keyset))
 
 
 def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
@@ -48,11 +57,7 @@ def find_with_users(connection: Connection, keyset_ids: Sequence[str]) -> dict[s
 
 def keysets_of(connection: Connection, application_id: str, user_id: str) -> list[Keyset]:
     """Return every keyset the user ever had, oldest first."""
-    rows = connection.execute(
-        sa.select(keysets)
-        .where(keysets.c.application_id == application_id, keysets.c.user_id == user_id)
-        .order_by(keysets.c.id)
-    )
+    rows = connection.execute(_OF_USER, {"application_id": application_id, "user_id": user_id})
     return [_keyset(row) for row in rows]
 
 

@@ -12,19 +12,21 @@ from sqlalchemy.engine import Connection
 from gateway.store.database import insert_new
 from gateway.store.tables import keysets, loose_keys
 
+_PLAN = sa.insert(loose_keys)
+_ADOPT = sa.delete(loose_keys).where(
+    loose_keys.c.uri.in_(sa.bindparam("uris", expanding=True)), loose_keys.c.doomed_at.is_(None)
+)
+
 
 def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
     """Note objects that are about to be made."""
     for uri in uris:
-        connection.execute(
-            sa.insert(loose_keys).values(uri=uri, keyset_id=keyset_id, planned_at=now, doomed_at=None)
-        )
+        connection.execute(_PLAN, {"uri": uri, "keyset_id": keyset_id, "planned_at": now, "doomed_at": None})
 
 
 def adopt_keys(connection: Connection, uris: Sequence[str]) -> bool:
     """Take planned objects out of the list because a keyset owns them now; False if any was doomed meanwhile."""
-    statement = sa.delete(loose_keys).where(loose_keys.c.uri.in_(uris), loose_keys.c.doomed_at.is_(None))
-    return connection.execute(statement).rowcount == len(uris)
+    return not uris or connection.execute(_ADOPT, {"uris": list(uris)}).rowcount == len(uris)
 
 
 def doom_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:

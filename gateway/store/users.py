@@ -23,6 +23,11 @@ _LOCK_FREE = (
     .where(sa.tuple_(users.c.application_id, users.c.user_id).in_(sa.bindparam("ids", expanding=True)))
     .with_for_update(key_share=True, skip_locked=True)
 )
+_RAISE = (
+    sa.update(users)
+    .where(_THIS, users.c.version == sa.bindparam("seen_version"))
+    .values(version=users.c.version + 1)
+)
 _CLEAR = sa.update(users).where(_THIS, users.c.failures > 0).values(failures=0)
 
 
@@ -83,12 +88,8 @@ def change_user(connection: Connection, seen: User, *, status: UserStatus, reaso
 
 def raise_version(connection: Connection, seen: User) -> bool:
     """Mark that the user's keysets change; False if user or keysets changed since they were seen."""
-    statement = (
-        sa.update(users)
-        .where(_is(seen.application_id, seen.user_id), users.c.version == seen.version)
-        .values(version=users.c.version + 1)
-    )
-    return connection.execute(statement).rowcount == 1
+    named = _named(seen.application_id, seen.user_id) | {"seen_version": seen.version}
+    return connection.execute(_RAISE, named).rowcount == 1
 
 
 def change_settings(connection: Connection, seen: User, settings: Mapping[str, Any]) -> bool:
