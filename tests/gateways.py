@@ -184,8 +184,11 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def fresh_database(kind: str) -> Iterator[str]:
-    """Give the URL of an empty database: an own one on the PostgreSQL of the run, or none for SQLite."""
+def fresh_database(kind: str, template: str | None = None) -> Iterator[str]:
+    """Give the URL of a database of the test's own: an own one on the PostgreSQL of the run, or none for SQLite.
+
+    It is empty, or a copy of the database named `template`, to which nobody is connected.
+    """
     if kind == "sqlite":
         yield ""
         return
@@ -193,7 +196,8 @@ def fresh_database(kind: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(8)}"
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        copied = "" if template is None else f" TEMPLATE {template} STRATEGY FILE_COPY"
+        connection.execute(sa.text(f"CREATE DATABASE {name}{copied}"))
     try:
         # As a string with its password, if it has one: the run's own throw-away server.
         yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
