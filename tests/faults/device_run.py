@@ -7,6 +7,7 @@ was served again after the one before.
 
 import asyncio
 import signal
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable
@@ -85,8 +86,11 @@ class _Run:
         self.remote.start()
 
 
-def run(folder: Path, token_uri: str, plan: Plan, *, call_seconds: int) -> Report:
-    """Run it all on SQLite; a call to the token that takes longer than `call_seconds` hangs."""
+def run(folder: Path, token_uri: str, plan: Plan, *, call_seconds: int, with_second: bool = False) -> Report:
+    """Run it all on SQLite; a call to the token that takes longer than `call_seconds` hangs.
+
+    `with_second` names SoftHSM itself as a second token behind the one that is lost: it holds the same.
+    """
     gateway = fault_run.make_gateway(folder, token_uri, "")
     gateway.extra["COUNTERSIGN_TOKEN_CALL_SECONDS"] = str(call_seconds)
     report = Report("SQLite", 0)
@@ -96,6 +100,9 @@ def run(folder: Path, token_uri: str, plan: Plan, *, call_seconds: int) -> Repor
         with Processes(gateway, 0):
             crowd = Confirming(gateway, shown["api_key"])
         remote = Remote(folder, token_uri)
+        if with_second:
+            _forget_master(gateway)
+            remote.uri = f"{remote.uri} {token_uri}"
         remote.start()
         try:
             _under_fire(gateway, remote, crowd, plan, report, receiver)
@@ -105,6 +112,12 @@ def run(folder: Path, token_uri: str, plan: Plan, *, call_seconds: int) -> Repor
             gateway.token_uri = token_uri
         asyncio.run(fault_run.audit_all(gateway, crowd, report))
     return report
+
+
+def _forget_master(gateway: Gateway) -> None:
+    """Expect no master of the tokens: p11-kit carries no derivation, so the first could not prove it."""
+    with sqlite3.connect(next(gateway.folder.rglob("countersign.db"))) as connection:
+        connection.execute("DELETE FROM house_keys WHERE name = 'master'")
 
 
 def _under_fire(

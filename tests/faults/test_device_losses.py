@@ -16,11 +16,20 @@ PLAN = Plan() if os.environ.get("FAULTS_DEVICE") == "full" else SHORT
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("call_seconds", [30, 3], ids=["patient", "hanging"])
+@pytest.mark.parametrize(
+    ("call_seconds", "with_second"),
+    [(30, False), (3, False), (30, True)],
+    ids=["patient", "hanging", "with a second"],
+)
 def test_nothing_is_lost_and_nobody_is_needed_while_the_token_comes_and_goes(
-    call_seconds: int, tmp_path: Path, token_uri: str, capsys: pytest.CaptureFixture[str]
+    call_seconds: int,
+    tmp_path: Path,
+    token_uri: str,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    with_second: bool,
 ):
-    report = device_run.run(tmp_path, token_uri, PLAN, call_seconds=call_seconds)
+    report = device_run.run(tmp_path, token_uri, PLAN, call_seconds=call_seconds, with_second=with_second)
     with capsys.disabled():
         print(f"\n{report.text()}")  # noqa: T201 - the report is what it is run for
     assert report.faults == []
