@@ -46,20 +46,19 @@ def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
             f"While the phone fetches it and answers: {last[2]:.1f} MiB. The most of {_TIMES} times.",
         ],
         grids=[Grid(title, ["size, MiB", "handed in", "fetched and answered"], rows)],
-        plots=[
-            Plot(
-                "Peak above what it was before",
-                "MiB",
-                "MiB of the document",
-                lines={
-                    "handed in": [(float(row[0] or 0), float(row[1] or 0)) for row in rows],
-                    "fetched": [(float(row[0] or 0), float(row[2] or 0)) for row in rows],
-                },
-            )
-        ],
+        plots=[Plot("Peak above what it was before", "MiB", "MiB of the document", lines=_lines(rows))],
         settings=settings_of(arguments),
         figures={"rows": rows},
     )
+
+
+def _lines(rows: list[list[Cell]]) -> dict[str, list[tuple[float, float]]]:
+    """Return the peaks by size; every cell is a number."""
+    sizes = [float(row[0] or 0) for row in rows]
+    return {
+        name: [(size, float(row[place] or 0)) for size, row in zip(sizes, rows, strict=True)]
+        for place, name in enumerate(("handed in", "fetched"), 1)
+    }
 
 
 def _pass(server: Server, bank: Bank, phone: Phone, size: int) -> tuple[float, float]:

@@ -194,41 +194,32 @@ def _sheet(
             f"Confirmations alone had reached {found['reached']:,.0f} per second; the peak: {found['peak']:,.0f}.",
             f"Memory of both doors at the end: {found['memory_mib']:,.0f} MiB.",
         ],
-        grids=[
-            Grid(
-                "by kind",
-                ["", "requests", "p50, ms", "p95, ms", "p99, ms"],
-                [[k, *v] for k, v in kinds.items()],
-            ),
-            Grid(
-                "by hour", ["hour", "p50, ms", "p95, ms", "p99, ms"], [[str(k), *v] for k, v in hours.items()]
-            ),
-            Grid(
-                "CPU, ms per request",
-                ["", "ms"],
-                [[name, value / count * 1000] for name, value in cpu.items()],
-            ),
-        ],
-        plots=[
-            Plot(
-                "The day",
-                "ms",
-                "hour",
-                lines={
-                    f"p{at}": [(hour, each[n]) for hour, each in hours.items()]
-                    for n, at in enumerate((50, 95, 99))
-                },
-            ),
-            Plot(
-                "Load",
-                "requests/s",
-                "hour",
-                lines={"given": [(h, found["peak"] * s / 100) for h, s in enumerate(_HOURS)]},
-            ),
-        ],
+        grids=_grids(hours, kinds, {name: value / count * 1000 for name, value in cpu.items()}),
+        plots=_plots(hours, found["peak"]),
         settings=settings_of(arguments),
         figures=found | {"hours": hours, "kinds": kinds, "cpu_seconds": cpu, "requests": count},
     )
+
+
+def _grids(hours: dict[int, list[float]], kinds: dict[str, list[float]], cpu: dict[str, float]) -> list[Grid]:
+    columns = ["p50, ms", "p95, ms", "p99, ms"]
+    return [
+        Grid("by kind", ["", "requests", *columns], [[kind, *values] for kind, values in kinds.items()]),
+        Grid("by hour", ["hour", *columns], [[str(hour), *values] for hour, values in hours.items()]),
+        Grid("CPU, ms per request", ["", "ms"], [[name, value] for name, value in cpu.items()]),
+    ]
+
+
+def _plots(hours: dict[int, list[float]], peak: float) -> list[Plot]:
+    lines: dict[str, list[tuple[float, float]]] = {
+        f"p{at}": [(hour, each[place]) for hour, each in hours.items()]
+        for place, at in enumerate((50, 95, 99))
+    }
+    load: list[tuple[float, float]] = [(hour, peak * share / 100) for hour, share in enumerate(_HOURS)]
+    return [
+        Plot("The day", "ms", "hour", lines=lines),
+        Plot("Load", "requests/s", "hour", lines={"given": load}),
+    ]
 
 
 def _percentiles(took: Sequence[float]) -> list[float]:

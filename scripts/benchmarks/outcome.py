@@ -41,16 +41,7 @@ def make_sheet(
         scenario=scenario,
         title=title,
         says=_sentences(gateway, ratios, len(rounds)),
-        grids=[
-            _medians(gateway, echo),
-            _ceilings(rates, rounds),
-            Grid("CPU of a request, ms", ["part", "ms"], [[name, value] for name, value in split.items()]),
-            Grid(
-                "operations on the token for a request",
-                ["kind", "how many"],
-                [[kind, round(count, 2)] for kind, count in sorted(per_request.items())],
-            ),
-        ],
+        grids=[_medians(gateway, echo), _ceilings(rates, rounds), *_shares(split, per_request)],
         plots=_plots(scenario, gateway, echo, rounds, split),
         settings=dict(settings),
         figures={
@@ -64,11 +55,23 @@ def make_sheet(
         },
     )
     if parts:
-        title = "where the interpreter's time goes"
-        shares = dict(sorted(parts.items(), key=lambda pair: -pair[1]))
-        sheet.grids.append(Grid(title, ["part", "share"], [[name, share] for name, share in shares.items()]))
-        sheet.plots.append(Plot(title.capitalize(), "", bars=shares))
+        _add_profile(sheet, parts)
     return sheet
+
+
+def _add_profile(sheet: Sheet, parts: Mapping[str, float]) -> None:
+    title = "where the interpreter's time goes"
+    shares = dict(sorted(parts.items(), key=lambda pair: -pair[1]))
+    sheet.grids.append(Grid(title, ["part", "share"], [[name, share] for name, share in shares.items()]))
+    sheet.plots.append(Plot(title.capitalize(), "", bars=shares))
+
+
+def _shares(split: Mapping[str, float], per_request: Mapping[str, float]) -> list[Grid]:
+    counts: list[list[Cell]] = [[kind, round(count, 2)] for kind, count in sorted(per_request.items())]
+    return [
+        Grid("CPU of a request, ms", ["part", "ms"], [[name, value] for name, value in split.items()]),
+        Grid("operations on the token for a request", ["kind", "how many"], counts),
+    ]
 
 
 def _ratios(rounds: Sequence[Round]) -> dict[str, float]:

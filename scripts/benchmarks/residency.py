@@ -82,12 +82,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Say what can be chosen."""
     add = parser.add_argument
     add("--users", type=int, default=1_000_000, help="users of the larger database (%(default)s)")
-    add(
-        "--hot",
-        type=int,
-        default=1000,
-        help="users who confirm; the smaller database has no others (%(default)s)",
-    )
+    add("--hot", type=int, default=1000, help="users who confirm (%(default)s)")
     numbers = [10, 100, 1000, 3000, 10_000]
     add("--resident", type=int, nargs="*", default=numbers, help="users with keys on the token (%(default)s)")
 

@@ -6,6 +6,7 @@ import sqlite3
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -102,27 +103,22 @@ def contest_sheet(
     door: Doors,
     title: str,
     *,
-    ceilings: Mapping[str, Callable[[float], float]] | None = None,
-    rates: Mapping[str, Rate] | None = None,
+    ceilings: Mapping[str, Callable[[float], float]] = MappingProxyType({}),
+    rates: Mapping[str, Rate] = MappingProxyType({}),
 ) -> Sheet:
     """Run the contest between doors of the gateway, an echo and ceilings, and say what came of it."""
-    raw = dict(measure_rates(stage.token_uri, stage.database_url, 0.1 if arguments.quick else 0.5)) | dict(
-        rates or {}
-    )
     with contextlib.ExitStack() as parts:
         ports = [free_ports(arguments.workers) for _ in range(arguments.gateways)]
-        gateways = [
-            parts.enter_context(door(stage.with_settings(metrics_bind=f"127.0.0.1:{port}"))) for port in ports
-        ]
+        gateways = [parts.enter_context(door(_published(stage, port))) for port in ports]
         contest = Contest(
             gateways=gateways,
             supply=supply,
             connections=arguments.concurrency,
             echo=parts.enter_context(stage.echo()),
             database=database,
-            ceilings=ceilings or {},
+            ceilings=ceilings,
         )
-        before, rounds = operations(ports, arguments.workers), []
+        before = operations(ports, arguments.workers)
         rounds = contest.run(arguments.seconds, 1 if arguments.quick else ROUNDS)
         done, answers = operations(ports, arguments.workers) - before, contest.found["answers"]
         profile = _profile(arguments, contest, gateways[0], stage.folder)
@@ -130,11 +126,19 @@ def contest_sheet(
         arguments.command,
         title,
         rounds,
-        rates=raw,
+        rates=_raw(arguments, stage) | dict(rates),
         per_request={kind: count / answers for kind, count in done.items()},
         settings=settings_of(arguments),
         parts=profile,
     )
+
+
+def _raw(arguments: Namespace, stage: Stage) -> dict[str, Rate]:
+    return measure_rates(stage.token_uri, stage.database_url, 0.1 if arguments.quick else 0.5)
+
+
+def _published(stage: Stage, port: int) -> Stage:
+    return stage.with_settings(metrics_bind=f"127.0.0.1:{port}")
 
 
 def _profile(
