@@ -7,6 +7,8 @@ Locks are taken in this order, by locking or by changing a row: user, transactio
 it wait for each other and never in a circle. Where one is chosen to yield all the same, ``Collision`` says so.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,12 +23,12 @@ from sqlalchemy.engine import Connection, Engine
 from gateway.refusals import Outage
 
 _SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
+    "PRAGMA busy_timeout=15000",
     "PRAGMA synchronous=FULL",  # a commit that was answered survives a power cut
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=15000",
     "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
 )
+_TRIES_TO_WRITE_AHEAD, _PAUSE_SECONDS = 50, 0.05
 # What waits longer than a request may is given up. Options in the URL come later and win.
 _POSTGRES_LIMITS = "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=30s"
 _AWAY = (
@@ -165,6 +167,20 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # this module says BEGIN itself, see _begin_sqlite
     for pragma in _SQLITE_PRAGMAS:
         connection.execute(pragma).fetchall()
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: Any) -> None:
+    """Have SQLite write ahead. Of several that ask this of a new file at once, some are refused without waiting."""
+    for left in range(_TRIES_TO_WRITE_AHEAD - 1, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
