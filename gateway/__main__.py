@@ -19,12 +19,11 @@ from gateway.commands.events import list_events
 from gateway.commands.keys import keys
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
-from gateway.serving import Role, Work, serve_all, serve_door, work, work_push
+from gateway.roles import Role, Work
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.store import schema
 from gateway.store.database import Database
 from gateway.store.schema import SchemaBehind
-from gateway.worker.push.configured import make_providers
 from hsm.errors import DeviceError
 
 command = typer.Typer(
@@ -69,7 +68,7 @@ def migrate() -> None:
 
 
 def _upgrade(database: Database) -> None:
-    from gateway.store.migrate import upgrade  # noqa: PLC0415  # Alembic: every other command starts without it
+    from gateway.store.migrate import upgrade  # noqa: PLC0415  # a command that does not need it starts faster
 
     upgrade(database)
 
@@ -106,6 +105,8 @@ def _try(probe: Callable[[], None]) -> str:
 
 
 def _try_push(settings: Settings) -> None:
+    from gateway.worker.push.configured import make_providers  # noqa: PLC0415  # as above
+
     make_providers(settings, SystemClock())
 
 
@@ -142,6 +143,8 @@ def serve(
     ] = Role.ALL,
 ) -> None:
     """Serve the doors: `application` for banks, `client` for phones, or everything in one process."""
+    from gateway.serving import serve_all, serve_door  # noqa: PLC0415  # as above
+
     settings = load_settings()
     configure_logs(settings.log_level)
     if role is Role.ALL:
@@ -157,6 +160,8 @@ def work_command(
     ] = Work.ALL,
 ) -> None:
     """Run the worker alone: callbacks, pushes where they are set up, time-outs, housekeeping."""
+    from gateway.serving import work, work_push  # noqa: PLC0415  # as above
+
     settings = load_settings()
     configure_logs(settings.log_level)
     asyncio.run(work(settings) if part is Work.ALL else work_push(settings))

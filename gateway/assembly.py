@@ -1,6 +1,5 @@
-"""How are the parts put together: from settings to a context, from a context to doors and worker."""
+"""How are the parts put together: from settings to a context."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -10,12 +9,7 @@ from typing import TypeVar
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from starlette.types import ASGIApp
 
-from gateway.api.application.door import application_door
-from gateway.api.client.door import client_door
-from gateway.api.requests import Peers
-from gateway.api.throttle import Throttle
 from gateway.clock import Clock, SystemClock
 from gateway.scenarios import house_values
 from gateway.scenarios.canary import Canary
@@ -39,7 +33,6 @@ from gateway.settings import Settings, SettingsError
 from gateway.store import house_keys, receipt_keys, schema
 from gateway.store.database import Database
 from gateway.wire import spki
-from gateway.worker.posting import Post
 from hsm.any_device import AnyDevice
 from hsm.device import Device
 from hsm.errors import HouseKeyMissing
@@ -263,7 +256,7 @@ def door_pin(settings: Settings) -> bytes | None:
     """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
     if settings.client_ca_file is None:
         return None
-    pem = _read(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE")
+    pem = read_pem(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE")
     try:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError:
@@ -272,29 +265,10 @@ def door_pin(settings: Settings) -> bytes | None:
     return sha256(spki).digest()
 
 
-def _read(read: Callable[[], T], name: str) -> T:
+def read_pem(read: Callable[[], T], name: str) -> T:
+    """Return what `read` reads from the file of this setting. Raises SettingsError."""
     try:
         return read()
     except OSError as error:
         why = error.strerror or error
         raise SettingsError(f"Cannot read the file of COUNTERSIGN_{name}: {why}. Name a PEM file.") from None
-
-
-def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
-    """Return the doors by the name of their role."""
-    peers = Peers(frozenset(filter(None, (part.strip() for part in settings.trusted_proxies.split(",")))))
-    most = settings.failed_requests_per_minute
-    return {
-        "application": application_door(context, peers, Throttle(most, context.clock)),
-        "client": client_door(context, peers, Throttle(most, context.clock)),
-    }
-
-
-def make_post(settings: Settings) -> Post:
-    """Return how callbacks are posted."""
-    cafile = None if settings.callback_ca_file is None else str(settings.callback_ca_file)
-    return Post(
-        tls=_read(lambda: ssl.create_default_context(cafile=cafile), "CALLBACK_CA_FILE"),
-        private_addresses=settings.callback_private_addresses,
-        seconds_most=settings.callback_seconds_most,
-    )

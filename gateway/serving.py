@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -16,10 +15,12 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.run import run as hypercorn_run
 
-from gateway.assembly import make_doors, make_post, open_context, open_store_access
+from gateway.assembly import open_context, open_store_access
+from gateway.doors import make_doors, make_post
 from gateway.hung import end_process
 from gateway.logs import configure_logs
 from gateway.metrics import published
+from gateway.roles import Role
 from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
@@ -33,21 +34,6 @@ _GRACE_SECONDS = 5
 # How long a closed TLS connection waits for the other side to say goodbye. asyncio takes 30 s where the server
 # names no time, and hypercorn names none: an idle client would keep a stopping process alive for that long.
 asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 2.0
-
-
-class Work(StrEnum):
-    """What a worker does."""
-
-    ALL = "all"
-    PUSH = "push"
-
-
-class Role(StrEnum):
-    """What a process does."""
-
-    ALL = "all"
-    APPLICATION = "application"
-    CLIENT = "client"
 
 
 def _config(settings: Settings, role: Role) -> Config:

@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.serving import Role, _config  # the very settings of the gateway, so that only the app differs
+from gateway.roles import Role
+from gateway.serving import _config  # the very settings of the gateway, so that only the app differs
 from gateway.settings import load_settings
 
 

@@ -18,7 +18,7 @@ HOMES = {
     "rich": ("gateway/__main__.py", "gateway/commands/"),
     "segno": ("gateway/api/application/",),
     "sqlalchemy": ("gateway/store/",),
-    "starlette": ("gateway/api/", "gateway/assembly.py"),  # assembly names the type of what it puts together
+    "starlette": ("gateway/api/", "gateway/doors.py"),  # names the type of what it puts together
     "typer": ("gateway/__main__.py", "gateway/commands/"),
 }
 
