@@ -3,10 +3,8 @@
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -34,64 +32,23 @@ from tests.scenarios.authenticating import (
     kept,
     login_text,
 )
-from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
-from tests.store.databases import KINDS, migrated_database
-
-Json = dict[str, Any]
-PHONE = {"uv": "password", "model": "Pixel 9", "os": "Android 16"}
-WANTED = {"device_fields": 3, "collect_device_data": True, "offline_allowed": True}
-CALLBACK = "https://bank.example/told"
-
-
-@contextmanager
-def _bench(kind: str, folder: Path, device: Device, scoring: Json | None) -> Iterator[Bench]:
-    policy = from_json({**WANTED, "scoring": scoring})
-    with (
-        migrated_database(kind, folder) as database,
-        opened_bench(database, device, policy, CALLBACK) as made,
-    ):
-        yield made
+from tests.scenarios.bench import ORIGIN, Bench, run
+from tests.scenarios.scored_phones import PHONE, WANTED, Json, approved, ask, enrol, factors, scored_bench
+from tests.store.databases import KINDS
 
 
 @pytest.fixture
 def bench(tmp_path: Path, own_device: Device) -> Iterator[Bench]:
     """A bench that scores and refuses nothing."""
-    with _bench("sqlite", tmp_path, own_device, {}) as made:
+    with scored_bench("sqlite", tmp_path, own_device, {}) as made:
         yield made
 
 
 @pytest.fixture(params=KINDS)
 def strict_bench(request: pytest.FixtureRequest, tmp_path: Path, own_device: Device) -> Iterator[Bench]:
     """A bench that refuses above medium, on each kind of database."""
-    with _bench(request.param, tmp_path, own_device, {"refuse_above": "medium"}) as made:
+    with scored_bench(request.param, tmp_path, own_device, {"refuse_above": "medium"}) as made:
         yield made
-
-
-def _enrol(bench: Bench) -> Phone:
-    """Enrol a phone that tells what it is, and let it grow old."""
-    run(bench.create_user("anna"))
-    phone = bench.phone(run(bench.issue("anna")))
-    phone.device = dict(PHONE)
-    run(bench.register(phone))
-    bench.clock.move(days=2)
-    return phone
-
-
-def _ask(bench: Bench, phone: Phone, seconds: float = 30, **more: Any) -> Shown:
-    shown = run(bench.show(phone, run(bench.ask_to_confirm("anna", **more))))
-    bench.clock.move(seconds=seconds)
-    return shown
-
-
-def _approved(bench: Bench, phone: Phone, seconds: float = 30, **more: Any) -> Json:
-    shown = _ask(bench, phone, seconds, **more)
-    run(bench.approve(phone, shown))
-    view = run(fetch_transaction(bench.ctx, bench.asker, shown.transaction))
-    return dict(view["confirmation"]["scoring"])
-
-
-def _factors(scoring: Json) -> list[str]:
-    return [each["factor"] for each in scoring["factors"]]
 
 
 def _last_callback(bench: Bench) -> Json:
@@ -111,8 +68,8 @@ def _refused(bench: Bench, phone: Phone, shown: Shown, code: str) -> None:
 
 
 def test_a_plain_answer_scores_nothing_and_the_score_is_kept_told_and_signed(bench: Bench):
-    phone = _enrol(bench)
-    scoring = _approved(bench, phone)
+    phone = enrol(bench)
+    scoring = approved(bench, phone)
     assert scoring == {"value": 0, "level": "low", "factors": [], "address": "127.0.0.1"}
     told = _last_callback(bench)["data"]
     assert told["confirmation"]["scoring"] == scoring
@@ -120,20 +77,20 @@ def test_a_plain_answer_scores_nothing_and_the_score_is_kept_told_and_signed(ben
 
 
 def test_what_changed_since_the_registration_and_the_last_answer_speaks_against_one(bench: Bench):
-    phone = _enrol(bench)
+    phone = enrol(bench)
     phone.device = PHONE | {"model": "Pixel 3"}
-    assert _factors(_approved(bench, phone)) == ["model_changed"]
-    assert _factors(_approved(bench, phone)) == []
+    assert factors(approved(bench, phone)) == ["model_changed"]
+    assert factors(approved(bench, phone)) == []
     phone.device = {"uv": "password", "model": "Pixel 3", "rooted": True}
-    assert _factors(_approved(bench, phone, seconds=1)) == ["device_data_missing", "rooted", "quick"]
+    assert factors(approved(bench, phone, seconds=1)) == ["device_data_missing", "rooted", "quick"]
 
 
 def test_another_network_than_before_speaks_against_an_answer_once(bench: Bench):
-    phone = _enrol(bench)
-    assert _factors(_approved(bench, phone)) == []
+    phone = enrol(bench)
+    assert factors(approved(bench, phone)) == []
     bench.write("UPDATE attempts SET scoring = replace(scoring, '127.0.0.1', '192.0.2.1')")
-    assert _factors(_approved(bench, phone)) == ["address_changed"]
-    assert _factors(_approved(bench, phone)) == []
+    assert factors(approved(bench, phone)) == ["address_changed"]
+    assert factors(approved(bench, phone)) == []
 
 
 def test_failures_before_and_a_new_phone_speak_against_an_answer(bench: Bench):
@@ -141,7 +98,7 @@ def test_failures_before_and_a_new_phone_speak_against_an_answer(bench: Bench):
     phone = bench.phone(run(bench.issue("anna")))
     phone.device = dict(PHONE)
     run(bench.register(phone))
-    shown = _ask(bench, phone)
+    shown = ask(bench, phone)
     for _ in range(2):
         with pytest.raises(Refusal, match="proof_refused"):
             run(bench.approve_wrongly(phone, shown))
@@ -153,8 +110,8 @@ def test_failures_before_and_a_new_phone_speak_against_an_answer(bench: Bench):
 
 
 def test_an_approval_above_the_limit_is_refused_and_the_application_learns_why(strict_bench: Bench):
-    bench, phone = strict_bench, _enrol(strict_bench)
-    shown = _ask(bench, phone)
+    bench, phone = strict_bench, enrol(strict_bench)
+    shown = ask(bench, phone)
     phone.device = PHONE | {"model": "x", "rooted": True}
     _refused(bench, phone, shown, "score_too_high")
     view = run(fetch_transaction(bench.ctx, bench.asker, shown.transaction))
@@ -178,8 +135,8 @@ def test_an_approval_above_the_limit_is_refused_and_the_application_learns_why(s
 
 
 def test_a_wrong_answer_is_wrong_first_and_a_decline_is_never_refused_by_its_score(strict_bench: Bench):
-    bench, phone = strict_bench, _enrol(strict_bench)
-    shown = _ask(bench, phone)
+    bench, phone = strict_bench, enrol(strict_bench)
+    shown = ask(bench, phone)
     phone.device = PHONE | {"model": "x", "rooted": True}
     with pytest.raises(Refusal, match="proof_refused"):
         run(bench.approve_wrongly(phone, shown))
@@ -189,42 +146,42 @@ def test_a_wrong_answer_is_wrong_first_and_a_decline_is_never_refused_by_its_sco
 
 
 def test_a_transaction_may_be_stricter_than_its_policy(bench: Bench):
-    phone = _enrol(bench)
-    shown = _ask(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
+    phone = enrol(bench)
+    shown = ask(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
     phone.device = PHONE | {"model": "x"}
     _refused(bench, phone, shown, "score_too_high")
     assert _last_callback(bench)["data"]["transaction"]["scoring"] == "refuse_above_low"
-    shown = _ask(bench, phone, scoring=ScoringSetting.OFF)
+    shown = ask(bench, phone, scoring=ScoringSetting.OFF)
     run(bench.approve(phone, shown))
     (row,) = bench.rows(sa.select(attempts.c.scoring).where(attempts.c.outcome == "accepted"))
     assert row.scoring is None
 
 
 def test_a_transaction_asks_for_no_scoring_that_the_policy_does_not_have(tmp_path: Path, own_device: Device):
-    with _bench("sqlite", tmp_path, own_device, None) as bench:
-        _enrol(bench)
+    with scored_bench("sqlite", tmp_path, own_device, None) as bench:
+        enrol(bench)
         with pytest.raises(Refusal, match="not_allowed_by_policy"):
             run(bench.ask_to_confirm("anna", scoring=ScoringSetting.REFUSE_ABOVE_LOW))
 
 
 def test_whoever_loosens_the_setting_in_the_database_makes_the_transaction_unanswerable(bench: Bench):
-    phone = _enrol(bench)
-    shown = _ask(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
+    phone = enrol(bench)
+    shown = ask(bench, phone, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
     bench.write("UPDATE transactions SET scoring = 'off'")
     _refused(bench, phone, shown, "integrity_failure")
 
 
 def test_digits_are_scored_too(strict_bench: Bench):
-    bench, phone = strict_bench, _enrol(strict_bench)
-    shown = _ask(bench, phone, offline=True)
+    bench, phone = strict_bench, enrol(strict_bench)
+    shown = ask(bench, phone, offline=True)
     code = phone.short_code(shown)
     view = run(submit_code(bench.ctx, bench.asker, shown.transaction, code, ORIGIN))
-    assert (_factors(view["confirmation"]["scoring"]), view["confirmation"]["scoring"]["address"]) == (
+    assert (factors(view["confirmation"]["scoring"]), view["confirmation"]["scoring"]["address"]) == (
         ["offline"],
         None,
     )
     assert _claims(view["receipt"])["scoring"] == {"value": 200, "level": "low"}
-    shown = _ask(bench, phone, offline=True, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
+    shown = ask(bench, phone, offline=True, scoring=ScoringSetting.REFUSE_ABOVE_LOW)
     for _ in range(2):
         with pytest.raises(Refusal, match="proof_refused"):
             run(submit_code(bench.ctx, bench.asker, shown.transaction, "00000000", ORIGIN))
@@ -238,9 +195,9 @@ def test_without_scoring_in_the_policy_an_answer_asks_the_database_for_nothing_m
     tmp_path: Path, own_device: Device
 ):
     asked: list[str] = []
-    with _bench("sqlite", tmp_path, own_device, None) as bench:
-        phone = _enrol(bench)
-        shown = _ask(bench, phone)
+    with scored_bench("sqlite", tmp_path, own_device, None) as bench:
+        phone = enrol(bench)
+        shown = ask(bench, phone)
         sa.event.listen(
             bench.ctx.database.engine, "before_cursor_execute", lambda *said: asked.append(said[2])
         )
@@ -257,7 +214,7 @@ def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike
 ):
     policy = from_json({**WANTED, "authentication_rules": RULES, "scoring": {"refuse_above": "low"}})
     with bench_with_rules("sqlite", tmp_path, own_device, policy) as bench:
-        phone = _enrol(bench)
+        phone = enrol(bench)
         body = body_of(phone, login_text(bench, phone))
         first = run(authenticate(bench, phone, body))
         told = _last_callback(bench)["data"]
@@ -283,9 +240,9 @@ def test_an_authentication_by_the_phones_own_content_is_scored_and_refused_alike
 
 @pytest.mark.parametrize("told", [None, {"value": 0, "level": "low"}, {"value": 300, "level": "low"}])
 def test_a_callback_that_tells_another_score_than_the_receipt_is_not_sealed(bench: Bench, told: Json | None):
-    phone = _enrol(bench)
+    phone = enrol(bench)
     phone.device = PHONE | {"model": "x"}
-    _approved(bench, phone)
+    approved(bench, phone)
     (row,) = [each for each in bench.rows(sa.select(deliveries)) if each.type == "transaction.confirmed"]
     application = bench.asker.application
     kept = Delivery(**{each.name: getattr(row, each.name) for each in fields(Delivery)})
