@@ -162,7 +162,6 @@ def _settle(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
         return _refuse(connection, caller, answer)
     if answer.is_above_the_limit:
         return _refuse_by_score(connection, caller, answer)
-    users.clear_failures(connection, caller.application.id, caller.user.user_id)
     status = transaction_rules.next_status(TransactionStatus.PENDING, answer.action)
     won = transactions.settle_transaction(
         connection,
@@ -174,6 +173,8 @@ def _settle(connection: Connection, caller: Caller, answer: Answer) -> _Settled:
     )
     if not won:
         return _already_settled(connection, caller, answer)
+    # Only by an answer that decides: who saw a right one pass could start the count anew with it.
+    users.clear_failures(connection, caller.application.id, caller.user.user_id)
     _keep_attempt(connection, caller, answer, Outcome.ACCEPTED)
     settling.announce(connection, caller.application, answer.transaction.id, caller.origin, caller.now)
     return _Settled(settled_view(answer.transaction.id, status))

@@ -226,16 +226,17 @@ class Stream:
         loop, feed = asyncio.get_running_loop(), self._feed
         deadline = loop.time() + feed.limits.seconds
         yield []
+        sign_due = loop.time() + HEARTBEAT_SECONDS  # however much others' lines move the position meanwhile
         while self.ended is None:
-            before = self.position
-            await feed.news(self, min(HEARTBEAT_SECONDS, deadline - loop.time()))
+            await feed.news(self, max(0.0, min(sign_due, deadline) - loop.time()))
             if feed.waiters.closing:
                 self.ended = "stopping"
             elif loop.time() >= deadline:
                 self.ended = "time over"
             page = await self._page()
-            if page or self.position == before:
+            if page or loop.time() >= sign_due:
                 yield page
+                sign_due = loop.time() + HEARTBEAT_SECONDS
 
     async def _page(self) -> list[Line]:
         try:

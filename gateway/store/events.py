@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.rules.event import EventType
 from gateway.store.rows import row_of
 from gateway.store.tables import events
 
@@ -50,6 +51,7 @@ class Event:
 
 
 _row_of_event = row_of(Event)
+_ASKED = (EventType.REQUEST, EventType.AUTHENTICATION_FAILED)
 _APPEND = sa.insert(events)
 
 
@@ -119,9 +121,13 @@ def lines_of(
 def subjects(
     connection: Connection, *, after: int, through: int, limit: int
 ) -> list[tuple[int, str | None, str | None, str | None]]:
-    """Return (number, application, user, transaction) of lines, oldest first; arguments as of ``list_events``."""
+    """Return (number, application, user, transaction) of lines that tell of a change; arguments as of ``list_events``.
+
+    That a phone asked changes nothing: phones that wait would wake each other without end.
+    """
     columns = (events.c.number, events.c.application_id, events.c.user_id, events.c.transaction_id)
-    rows = connection.execute(_between(after, through, limit).with_only_columns(*columns))
+    changes = events.c.type.not_in(_ASKED)
+    rows = connection.execute(_between(after, through, limit).where(changes).with_only_columns(*columns))
     return [(int(number), application, user, transaction) for number, application, user, transaction in rows]
 
 

@@ -147,3 +147,21 @@ def test_a_phone_sees_a_transaction_that_another_process_creates(any_bench: Benc
 
     made, found = run(scenario())
     assert [each["transaction"] for each in found["transactions"]] == [made]
+
+
+def test_phones_that_ask_do_not_wake_each_other(bench: Bench) -> None:
+    other = _apart(bench)
+    application = bench.asker.application.id
+    subject = {"application_id": application, "user_id": "asking"}
+
+    async def scenario() -> None:
+        looks, task = await _waiting(other, pending_topic(application, "asking"))
+        for kind in ("client.request", "client.authentication_failed"):
+            await bench.ctx.unit(_append, type=kind, **subject)
+        await asyncio.sleep(20 * _FAST)
+        assert looks.number == 1
+        looks.is_done = True
+        await bench.ctx.unit(_append, type="transaction.created", **subject)
+        assert await asyncio.wait_for(task, _LONG)
+
+    run(scenario())

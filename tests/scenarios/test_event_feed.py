@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from gateway.scenarios import event_feed
 from gateway.scenarios.event_feed import Line
 from hsm.device import Device
 from tests.scenarios.bench import Bench, opened_bench, run
@@ -164,3 +165,26 @@ def test_many_streams_ask_the_database_no_more_than_one(log_bench: Bench):
 
     assert run(follow(1)) <= UNITS
     assert run(follow(30)) <= UNITS
+
+
+def test_a_quiet_stream_gives_signs_of_life_while_others_are_busy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(event_feed, "HEARTBEAT_SECONDS", 0.05)
+
+    async def follow() -> list[list[Line]]:
+        stream = await open_stream(bench, make_feed(bench), None, type="of.nobody")
+        pages, busy = stream.pages(), True
+
+        async def write() -> None:
+            while busy:
+                await asyncio.to_thread(write_lines, bench)
+
+        writing = asyncio.create_task(write())
+        found = [await asyncio.wait_for(anext(pages), 10) for _ in range(4)]
+        busy = False
+        await writing
+        stream.close()
+        return found
+
+    assert run(follow()) == [[], [], [], []]

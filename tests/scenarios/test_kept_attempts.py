@@ -51,3 +51,18 @@ def test_another_transaction_has_a_number_of_its_own(bench: Bench):
             with pytest.raises(Refusal, match="proof_refused"):
                 run(bench.ask(phone, "transactions.approve", wrong))
         assert len(_outcomes(bench)) == 20 * number
+
+
+def test_a_right_answer_that_comes_too_late_does_not_start_the_count_of_failures_anew(bench: Bench):
+    phone = run(bench.enrol("anna"))
+    first = run(bench.show(phone, run(bench.ask_to_confirm("anna"))))
+    run(bench.approve(phone, first))
+    second = run(bench.show(phone, run(bench.ask_to_confirm("anna"))))
+    for _ in range(3):
+        with pytest.raises(Refusal, match="proof_refused"):
+            run(bench.approve_wrongly(phone, second))
+    with pytest.raises(Refusal, match="transaction_settled"):
+        run(bench.approve(phone, first))
+    assert bench.failures("anna") == 3
+    run(bench.approve(phone, second))
+    assert bench.failures("anna") == 0
