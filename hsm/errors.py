@@ -88,7 +88,7 @@ class HouseKeyMissing(StartupError):
 
 
 class HouseKeyAwaited(HouseKeyMissing):
-    """A new version of one of the gateway's own keys is not on every token that serves; nobody uses it until it is."""
+    """A new version of one of the gateway's own keys was not seen on every token; nobody uses it until it is."""
 
 
 class HouseKeyDoubled(StartupError):

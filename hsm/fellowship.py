@@ -116,7 +116,7 @@ class Fellowship:
     def learn(self, key: HouseName, device: Device) -> None:
         """Add a key of which this device is the authority, unless it is known.
 
-        Raises HouseKeyAwaited if others serve that do not have it: then it must not be used yet.
+        Raises HouseKeyAwaited if another does not have it, or cannot be asked: then it must not be used yet.
         """
         if key in self.checks:
             return
@@ -139,16 +139,18 @@ class Fellowship:
                 member.carry_over(self.edition)
 
     def _require_on_others(self, key: HouseName, value: bytes) -> list[Member]:
-        """Return those that serve. Raises HouseKeyAwaited unless all of them have the key."""
-        serving = list(self.ready())
-        waits = [member for member in serving if not member.has(key, value)]
-        for member in self.members:
+        """Return all. Raises HouseKeyAwaited unless all may serve and have the key: who is away may lack it."""
+        unasked = [member for member in self.members if not member.may_serve(self.edition)]
+        asked = [member for member in self.members if member not in unasked]
+        waits = [member for member in asked if not member.has(key, value)]
+        for member in asked:
             others = {each for each in member.awaited if each != str(key)}
             member.awaited = tuple(sorted(others | ({str(key)} if member in waits else set())))
-        if waits:
-            where = ", ".join(str(member.number) for member in waits)
-            raise HouseKeyAwaited(f"The key {key} is not on token {where} yet.", "Bring it there.")
-        return serving
+        if waits or unasked:
+            where = ", ".join(str(member.number) for member in (*waits, *unasked))
+            text = f"The key {key} is not on token {where} yet, or that token cannot be asked."
+            raise HouseKeyAwaited(text, "Bring it there.")
+        return asked
 
     def compare(self) -> None:
         """Have everybody who can be reached prove everything again; what all have lost is asked of nobody any more."""

@@ -186,7 +186,7 @@ class Tokens:
         return self._ask(lambda device: self._learned(key, device, device.house_key(name, version)))
 
     def house_pair(self, name: str, version: int = 1) -> tuple[KeyRef, KeyRef]:
-        """As `Device.house_pair`. A version that is new, and not yet on every token that serves, is missing."""
+        """As `Device.house_pair`. A version that is new, and not yet seen on every token, is missing."""
         key = HouseName(name, version, is_pair=True)
         try:
             return self._ask(lambda device: self._learned(key, device, device.house_pair(name, version)))
@@ -197,7 +197,7 @@ class Tokens:
             raise HouseKeyMissing(f"There is no {key}.", "Create it with the setup command.") from None
 
     def find_house_key(self, name: str, version: int) -> KeyRef | None:
-        """As `Device.find_house_key`. A version that is new, and not yet on every token that serves, is not there."""
+        """As `Device.find_house_key`. A version that is new, and not yet seen on every token, is not there."""
         key = HouseName(name, version)
 
         def find(device: Device) -> KeyRef | None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.device import Device
-from hsm.errors import DeviceUnavailable, KeyElsewhere, KeyMissing, StartupError
+from hsm.errors import DeviceUnavailable, HouseKeyMissing, KeyElsewhere, KeyMissing, StartupError
 from hsm.housecheck import HouseName
 from hsm.keys import KeyKind, KeyRef
 from hsm.pace import Pace
@@ -132,6 +132,21 @@ def test_a_new_version_counts_once_every_token_that_serves_has_it(pair: Pair):
     assert pair.tokens.destroy_house_key("binding", 3) is True
     assert HouseName("binding", 3) not in pair.tokens.checks()
     assert pair.serving == 1
+
+
+def test_a_new_version_does_not_count_while_a_token_is_away_that_may_not_have_it(pair: Pair):
+    assert pair.tokens.create_house_key("binding", 2) is True  # on the first
+    pair.tokens._all.members[1].required().recovery.stop("lost")
+    assert pair.tokens.find_house_key("binding", 2) is None
+    assert HouseName("binding", 2) not in pair.tokens.checks()
+
+
+def test_a_new_pair_does_not_count_while_a_token_is_away_that_may_not_have_it(pair: Pair):
+    assert pair.tokens.create_house_pair("receipt", 2) is True
+    pair.tokens._all.members[1].required().recovery.stop("lost")
+    with pytest.raises(HouseKeyMissing):
+        pair.tokens.house_pair("receipt", 2)
+    assert pair.tokens.house_pair("receipt", 1)  # which was compared before
 
 
 def test_keys_of_the_gateway_are_made_and_destroyed_only_while_all_tokens_are_there(pair: Pair):
