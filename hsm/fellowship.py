@@ -15,7 +15,6 @@ from hsm.errors import (
     DeviceUnavailable,
     HouseKeyAwaited,
     HouseKeyMissing,
-    InvalidUri,
     KeyMissing,
 )
 from hsm.housecheck import HouseName, check_value
@@ -196,7 +195,10 @@ class Fellowship:
     # Those that are away
 
     def open_all(self, seconds: float) -> None:
-        """Open everybody, side by side; if one is there, wait so long for the others. Raises if none is."""
+        """Open everybody, side by side; if one is there, wait so long for the others.
+
+        Raises if none is, or if a setting is wrong: each process would try a wrong PIN anew until the token is locked.
+        """
         threads = [thread for each in self.members if (thread := each.begin_to_open())]
         end = time.monotonic() + seconds
         for thread in threads:
@@ -204,7 +206,7 @@ class Fellowship:
         while not any(each.device for each in self.members) and any(thread.is_alive() for thread in threads):
             time.sleep(_LOOK_SECONDS)
         errors = [each.error for each in self.members if each.error is not None]
-        wrong = next((error for error in errors if isinstance(error, InvalidUri)), None)
+        wrong = next((found for each in self.members if (found := each.wrong_setting())), None)
         if wrong is not None or not any(each.device for each in self.members):
             self.close()
             raise wrong or errors[0]

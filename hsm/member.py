@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from hsm import housecheck
 from hsm.device import Device
-from hsm.errors import DeviceError, DeviceUnavailable, InvalidUri, PinRejected, PinUnreadable
+from hsm.errors import DeviceError, DeviceUnavailable, InvalidUri, PinRejected, PinUnreadable, StartupError
 from hsm.housecheck import HouseName
 from hsm.keys import KeyRef
 from hsm.limits import Limits
@@ -134,6 +134,15 @@ class Member:
             strays=self.strays,
             shot=shot,
         )
+
+    def wrong_setting(self) -> StartupError | None:
+        """Return what is wrong with its URI or PIN, in words that name the token; None if nothing was found wrong."""
+        error = self.error
+        if not isinstance(error, PinRejected | InvalidUri):
+            return None
+        text = str(error).removesuffix(error.mend).rstrip()
+        mend = f"{error.mend} Or take this token out of COUNTERSIGN_TOKEN_URI for as long as that takes."
+        return type(error)(f"Token {self.number} ({self.label}): {text}", mend)
 
     @property
     def _is_given_up(self) -> bool:

@@ -43,7 +43,7 @@ class Tokens:
     def open(cls, uris: Sequence[str], limits: Limits, on_hung: Callable[[], None] | None = None) -> Tokens:
         """Open as many of the tokens as can be; go on trying with the others, in a thread.
 
-        Raises what opening the first of them raised, if none can be opened, and InvalidUri.
+        Raises what opening the first of them raised, if none can be opened; PinRejected and InvalidUri if any is so.
         """
         return cls(fellowship.opened(uris, limits, on_hung))
 

@@ -6,13 +6,14 @@ import re
 import secrets
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.device import Device
-from hsm.errors import DeviceUnavailable, HouseKeyMissing, KeyElsewhere, KeyMissing, StartupError
+from hsm.errors import DeviceUnavailable, HouseKeyMissing, KeyElsewhere, KeyMissing, PinRejected, StartupError
 from hsm.housecheck import HouseName
 from hsm.keys import KeyKind, KeyRef
 from hsm.pace import Pace
@@ -20,6 +21,7 @@ from hsm.tokens import Tokens
 from tests.hsm.remote import Remote
 from tests.hsm.test_remote import wait_until
 from tests.hsm.twins import LIMITS, NOISE, Pair, opened
+from tests.tokens import pin_file_of
 
 LABEL = "countersign-user-kpublic"
 
@@ -119,6 +121,40 @@ def test_a_start_with_all_away_says_what_is_wrong_with_the_first(first: Remote):
     first.stop()
     with pytest.raises(StartupError, match=r"cannot list its tokens|shows no token"):
         Tokens.open([first.uri, first.uri], LIMITS)
+
+
+@NOISE
+def test_a_wrong_pin_of_one_token_refuses_the_start_and_names_the_token(
+    first: Remote, near: Device, token_uri: str, tmp_path: Path
+):
+    wrong, _ = _with_wrong_pin(first, tmp_path)
+    for uris, number in (([wrong, token_uri], 1), ([token_uri, wrong], 2)):
+        with pytest.raises(
+            PinRejected, match=rf"(?s)^Token {number} \(.*The PIN .*COUNTERSIGN_TOKEN_URI"
+        ) as raised:
+            Tokens.open(uris, LIMITS)
+        assert raised.value.mend in str(raised.value)
+
+
+def test_a_pin_that_is_refused_after_the_start_is_not_tried_again_in_this_process(
+    first: Remote, near: Device, token_uri: str, tmp_path: Path
+):
+    wrong, pin_file = _with_wrong_pin(first, tmp_path)
+    first.stop()
+    with closing(Tokens.open([wrong, token_uri], LIMITS)) as tokens:
+        first.start()
+        wait_until(lambda: tokens.standings()[0].state == "stopped")
+        pin_file.write_text(pin_file_of(token_uri).read_text())
+        assert tokens._all.members[0].begin_to_open() is None
+        assert "PIN of the token was refused" in tokens.standings()[0].why
+        assert tokens.standings()[1].serves
+
+
+def _with_wrong_pin(first: Remote, folder: Path) -> tuple[str, Path]:
+    """Return the URI of the first token with a PIN file of its own, which is wrong."""
+    pin_file = folder / "pin"
+    pin_file.write_text("wrong")
+    return f"{first.uri.partition('&pin-source=')[0]}&pin-source=file:{pin_file}", pin_file
 
 
 def test_a_new_version_counts_once_every_token_that_serves_has_it(pair: Pair):
