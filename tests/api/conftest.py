@@ -10,7 +10,7 @@ from tests.journeys.stage import DATABASES, Stage, stage_of
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a module that says ``ONE_DATABASE`` on one of them: how a request is read depends on none."""
+    """Run a module that says ``ONE_DATABASE`` on one of them: how a request or a row is read depends on none."""
     if "stage" in metafunc.fixturenames:
         one = getattr(metafunc.module, "ONE_DATABASE", False)
         metafunc.parametrize("stage", DATABASES[-1:] if one else DATABASES, indirect=True, scope="session")

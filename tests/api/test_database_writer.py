@@ -18,6 +18,7 @@ from tests.counterparts.phone_tlv import b64, unb64
 from tests.counterparts.phone_wire import Operation, Signed, mac, sign
 from tests.journeys.stage import Json, Stage
 
+ONE_DATABASE = True
 BROKEN = "keyset.binding_broken"
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3000)
 

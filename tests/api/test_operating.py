@@ -10,6 +10,8 @@ from gateway.store.tables import credentials
 from tests.counterparts.bank import BankRefused
 from tests.journeys.stage import Json, Stage
 
+ONE_DATABASE = True
+
 
 @pytest.fixture
 def added(stage: Stage) -> Json:
