@@ -22,6 +22,7 @@ from gateway.store.events import Event, Horizon
 Line = tuple[int, Event]
 
 HEARTBEAT_SECONDS = 15
+_NUMBERS_PER_READ = 20_000  # of the log, whatever of it a stream wants: no read goes over all of a long log
 _TOPIC = "event streams"
 _LINES_KEPT = 200  # of each application
 _LINES_PER_LOOK = 500
@@ -180,6 +181,7 @@ class EventFeed:
         if stream.position >= through:
             return []
         if stream.position < tail.begins:
+            through = min(through, stream.position + _NUMBERS_PER_READ)
             found = await self.access.reading(
                 events.list_events,
                 stream.application_id,

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from gateway.scenarios import event_feed
 from gateway.scenarios.event_feed import Line
+from gateway.store import events
 from hsm.device import Device
 from tests.scenarios.bench import Bench, opened_bench, run
 from tests.scenarios.following import (
@@ -188,3 +189,30 @@ def test_a_quiet_stream_gives_signs_of_life_while_others_are_busy(
         return found
 
     assert run(follow()) == [[], [], [], []]
+
+
+def test_a_stream_that_wants_little_of_a_long_log_reads_it_piece_by_piece(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(event_feed, "_NUMBERS_PER_READ", 10)
+    write_lines(bench, 95)
+    write_lines(bench, type="wanted")
+    write_lines(bench, 5)
+
+    async def follow() -> tuple[list[int], int]:
+        reads: list[int] = []
+        feed = make_feed(bench)
+        read = events.list_events
+
+        def counted(*args: object, **words: int) -> list[Line]:
+            reads.append(words["through"] - words["after"])
+            return read(*args, **words)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(events, "list_events", counted)
+        stream = await open_stream(bench, feed, 0, type="wanted")
+        found = await take(stream, 1)
+        stream.close()
+        return found, max(reads)
+
+    found, widest = run(follow())
+    assert (len(found), widest) == (1, 10)
