@@ -22,7 +22,7 @@ from hsm.handles import Handles
 from hsm.keys import ID_LENGTH, KeyRef
 from hsm.module import Module
 from hsm.rawkey import hmac_sha256
-from hsm.selftest import test_known_answers
+from hsm.selftest import require_mechanisms, test_known_answers
 from hsm.sessions import SessionPool, open_session
 
 _QUESTION = b"countersign canary"
@@ -46,6 +46,7 @@ class Connection:
         self.handles = Handles()
         self.fleeting = FleetingKeys(counts)
         token = module.token(label)
+        require_mechanisms(token)
         self.login_session = log_in(module, token, pin_source)
         try:
             self._canary, self._answer = _make_canary(module.direct, self.login_session)

@@ -20,7 +20,6 @@ from hsm import (
     fleeting,
     module,
     rsawrap,
-    selftest,
     sighting,
     templates,
     wrapping,
@@ -99,16 +98,10 @@ class Device(House):
             loaded.renew(limits.wait_seconds, limits.pace)
         counts = fleeting.Counts(limits.most_fleeting)
 
-        def connected() -> Guard:
-            selftest.require_mechanisms(loaded.token(label))
-            return Guard(
-                loaded,
-                lambda: Connection(loaded, label, pin_source, limits.sessions, counts),
-                limits,
-                on_hung,
-            )
+        def connect() -> Connection:
+            return Connection(loaded, label, pin_source, limits.sessions, counts)
 
-        guard = sighting.connect(connected, loaded, limits.wait_seconds)
+        guard = sighting.connect(lambda: Guard(loaded, connect, limits, on_hung), loaded, limits.wait_seconds)
         private, (strategy, sealing), derives = _found_out(guard)
         return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hsm.device import Device
-from tests.hsm.programs import run
+from tests.hsm.programs import Program, run
 
 ROOT = Path(__file__).parents[2]
 SEARCHES = 150
@@ -79,3 +80,34 @@ except Exception as error:
 def test_a_token_that_is_not_shown_for_a_moment_is_looked_for_again(token_uri: str, seconds: str, said: str):
     ended = run(_STARTING, token_uri, {**os.environ, "SECONDS": seconds})
     assert ended.lines() == [said]
+
+
+# The PIN file is not there: each opening reads the slots and the mechanisms, and ends before it logs in.
+_BESIDE = """
+from hsm import module
+from hsm.errors import PinUnreadable
+
+loaded = module.load(MODULE)
+
+
+def look():
+    while not over.wait(0.0005): loaded.look_again(30)
+
+
+def open_often(number):
+    for _ in range(100):
+        try: Device.open(URI + "-nowhere", wait_seconds=30)
+        except PinUnreadable: done.append(number)
+
+
+over, looking = threading.Event(), threading.Thread(target=look)
+looking.start()
+in_threads(2, open_often)
+over.set()
+looking.join()
+print(len(done))
+"""
+
+
+def test_tokens_are_opened_while_another_thread_looks_for_its_own(program: Callable[[str], Program]):
+    assert program(_BESIDE).lines() == ["200"]
