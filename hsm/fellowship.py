@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 
 from hsm.device import Device
 from hsm.errors import (
@@ -49,7 +50,8 @@ class Fellowship:
         """Close all of them, for good."""
         self._over.set()
         for member in self.members:
-            member.close()
+            with suppress(DeviceError):  # it is busy; the others are closed all the same
+                member.close()
 
     # Who may serve
 
@@ -72,6 +74,13 @@ class Fellowship:
                     if not member.differences:
                         yield member
 
+    def proved_device(self, member: Member) -> Device:
+        """Return the device of a token that has the keys of the gateway. Raises DeviceUnavailable."""
+        member.prove(self.edition, self.checks)
+        if member.differences:
+            raise member.refusal()
+        return member.required()
+
     def every_device(self) -> list[Device]:
         """Return all devices. Raises DeviceUnavailable unless every token can be reached and has proved itself."""
         for member in self.members:
@@ -82,9 +91,10 @@ class Fellowship:
 
     def serving_device(self) -> Device:
         """Return the device of the one token on which keys are made. Raises DeviceUnavailable."""
-        for member in (*self.ready(), *self.nearly_ready(())):
-            return member.required()
-        raise self.refusal()
+        member = next(chain(self.ready(), self.nearly_ready(())), None)
+        if member is None:
+            raise self.refusal()
+        return member.required()
 
     def refusal(self) -> DeviceUnavailable:
         """Return what is said when none may serve: the soonest that may again."""

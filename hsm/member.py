@@ -141,7 +141,7 @@ class Member:
         if not isinstance(error, PinRejected | InvalidUri):
             return None
         text = str(error).removesuffix(error.mend).rstrip()
-        mend = f"{error.mend} Or take this token out of COUNTERSIGN_TOKEN_URI for as long as that takes."
+        mend = f"{error.mend} Or leave out the URI of this token until then."
         return type(error)(f"Token {self.number} ({self.label}): {text}", mend)
 
     @property

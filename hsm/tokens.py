@@ -159,13 +159,14 @@ class Tokens:
     def destroy(self, key: KeyRef) -> bool:
         """As `Device.destroy`, on every token. Where it can be destroyed it is.
 
-        Raises KeyElsewhere while some tokens cannot be asked, DeviceUnavailable while none can: try again then.
+        Raises KeyElsewhere while some tokens cannot be asked or believed, DeviceUnavailable while none can: try again
+        then.
         """
         found: list[bool] = []
         outages: list[DeviceUnavailable] = []
         for member in self._all.members:
             try:
-                found.append(member.required().destroy(key))
+                found.append(self._all.proved_device(member).destroy(key))
             except DeviceUnavailable as error:
                 outages.append(error)
         if found and outages:

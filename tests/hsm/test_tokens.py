@@ -16,11 +16,12 @@ from hsm.device import Device
 from hsm.errors import DeviceUnavailable, HouseKeyMissing, KeyElsewhere, KeyMissing, PinRejected, StartupError
 from hsm.housecheck import HouseName
 from hsm.keys import KeyKind, KeyRef
+from hsm.limits import Limits
 from hsm.pace import Pace
 from hsm.tokens import Tokens
 from tests.hsm.remote import Remote
 from tests.hsm.test_remote import wait_until
-from tests.hsm.twins import LIMITS, NOISE, Pair, opened
+from tests.hsm.twins import LIMITS, NOISE, QUICK, Pair, opened
 from tests.tokens import pin_file_of
 
 LABEL = "countersign-user-kpublic"
@@ -61,10 +62,14 @@ def test_a_token_that_comes_back_with_other_keys_is_refused(pair: Pair, near: De
     assert pair.serving == 1
 
 
+def _point() -> bytes:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
 @NOISE
 def test_a_key_on_the_lost_token_alone_is_unavailable_and_never_missing(pair: Pair):
-    point = ec.generate_private_key(ec.SECP256R1()).public_key()
-    raw = point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    raw = _point()
     key = pair.tokens.import_public(secrets.token_bytes(16), raw, LABEL)  # on the first
     assert pair.tokens.public_point(key) == raw
     pair.first.stop()
@@ -130,7 +135,7 @@ def test_a_wrong_pin_of_one_token_refuses_the_start_and_names_the_token(
     wrong, _ = _with_wrong_pin(first, tmp_path)
     for uris, number in (([wrong, token_uri], 1), ([token_uri, wrong], 2)):
         with pytest.raises(
-            PinRejected, match=rf"(?s)^Token {number} \(.*The PIN .*COUNTERSIGN_TOKEN_URI"
+            PinRejected, match=rf"(?s)^Token {number} \(.*The PIN .*leave out the URI"
         ) as raised:
             Tokens.open(uris, LIMITS)
         assert raised.value.mend in str(raised.value)
@@ -194,6 +199,36 @@ def test_keys_of_the_gateway_are_made_and_destroyed_only_while_all_tokens_are_th
         pair.tokens.destroy_house_key("webhook", 1)
     assert pair.near.find_house_key("webhook", 1) is not None
     assert pair.near.find_house_key("decoy", 1) is None
+
+
+@NOISE
+def test_what_a_token_with_other_keys_says_of_a_key_to_destroy_is_not_believed(pair: Pair):
+    user = pair.tokens.import_public(secrets.token_bytes(16), _point(), LABEL)  # on the first
+    pair.near.destroy_house_key("webhook", 1)
+    pair.tokens.compare()
+    with pytest.raises(KeyElsewhere, match="countersign-webhook-1 is missing"):
+        pair.tokens.destroy(user)
+    with pytest.raises(KeyElsewhere):  # it stays unknown, however often it is asked
+        pair.tokens.destroy(user)
+
+
+def test_a_key_is_made_without_waiting_for_another_token(pair: Pair):
+    other = pair.tokens._all.members[1]
+    with other._alone():  # somebody has it prove itself, and it takes its time
+        other._proved = None
+        asked = time.monotonic()
+        pair.tokens.import_public(secrets.token_bytes(16), _point(), LABEL)
+        assert time.monotonic() - asked < LIMITS.wait_seconds / 2
+
+
+def test_all_tokens_are_closed_although_one_cannot_be(first: Remote, near: Device, token_uri: str):
+    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=0.2, pace=QUICK))) as tokens:
+        one, two = (each.required() for each in tokens._all.members)
+        with one._guard.module.lock.exclusive(5):  # a call that does not come back in time
+            tokens.close()
+        for each in (one, two):
+            with pytest.raises(DeviceUnavailable, match="was closed"):
+                each.random(1)
 
 
 def test_everything_a_device_offers_two_tokens_offer_too():
