@@ -22,7 +22,7 @@ class Observed:
 
     ``direct``: the phone itself asked, so that device data and address are those of the phone; ``offline``: it was by
     digits that the user typed. ``asked_fields`` are the members of device data that the policy asks for.
-    ``earlier_device`` and ``earlier_addresses`` come from the last accepted answers, or from the registration where
+    ``earlier_device`` and ``earlier_addresses`` come from the last approvals, or from the first registration where
     there are none yet. ``created_at`` is of the transaction, None for content that the phone made itself.
     ``earlier_answers`` are times.
     """
@@ -101,9 +101,11 @@ def _device_data_missing(_: Scoring, seen: Observed) -> _Look:
 def _changed(name: str) -> "Callable[[Scoring, Observed], _Look]":
     def look(_: Scoring, seen: Observed) -> _Look:
         earlier = (seen.earlier_device or {}).get(name)
-        if not seen.direct or earlier is None or seen.device.get(name) in (None, earlier):
+        now = seen.device.get(name)
+        if not seen.direct or earlier in (None, now):
             return _NOT
-        return 1, f"{name} was {earlier}"
+        # Left out counts as changed: else to say nothing would speak less against an answer than to say what is so.
+        return 1, f"{name} was {earlier}" if now is not None else f"{name} was {earlier}, and is not told"
 
     return look
 

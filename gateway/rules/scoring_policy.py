@@ -37,12 +37,12 @@ class Factor(StrEnum):
 # name: (weight by default, who knows it, what it means)
 FACTORS: dict[Factor, tuple[int, str, str]] = {
     Factor.DEVICE_DATA_MISSING: (100, "phone", "a member of device data that the policy asks for is missing"),
-    Factor.MODEL_CHANGED: (300, "phone", "the model is another than at the last accepted answer or the registration"),
-    Factor.OS_CHANGED: (50, "phone", "the operating system is another than then; an update looks like that, too"),
+    Factor.MODEL_CHANGED: (300, "phone", "the model is another than at the last approval or registration, or left out"),
+    Factor.OS_CHANGED: (50, "phone", "so is the operating system; an update looks like that, too"),
     Factor.ROOTED: (400, "phone", "the phone says that it is rooted"),
     Factor.NOT_BOUND: (100, "gateway", "the keys are not bound to the fingerprint of a device"),
     Factor.OFFLINE: (200, "gateway", "the answer came as digits through the application, without a signature"),
-    Factor.ADDRESS_CHANGED: (150, "gateway", "the network is none of those of the last 20 accepted answers"),
+    Factor.ADDRESS_CHANGED: (150, "gateway", "the network is none of those of the last 20 approvals"),
     Factor.NEW_DEVICE: (150, "gateway", "the keys were registered less than `new_device_hours` ago"),
     Factor.QUICK: (150, "gateway", "the answer came less than `quick_seconds` after the transaction was created"),
     Factor.FAILURES: (100, "gateway", "the user was wrong since the last right answer; counts once for each time"),

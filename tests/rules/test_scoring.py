@@ -59,7 +59,10 @@ def test_nothing_speaks_against_a_plain_answer():
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
-        ({"device": {"model": "Pixel 9"}}, {"device_data_missing": 100}),
+        ({"device": {"model": "Pixel 9"}}, {"device_data_missing": 100, "os_changed": 50}),
+        ({"device": {"model": "Pixel 9"}, "earlier_device": {}}, {"device_data_missing": 100}),
+        ({"device": {"os": "Android 16"}, "asked_fields": ()}, {"model_changed": 300}),
+        ({"device": PHONE | {"model": None}}, {"model_changed": 300}),
         ({"device": PHONE | {"model": "Pixel 3"}}, {"model_changed": 300}),
         ({"device": PHONE | {"os": "Android 17"}}, {"os_changed": 50}),
         ({"device": PHONE | {"os": "x"}, "earlier_device": None}, {}),

@@ -82,7 +82,12 @@ def test_what_changed_since_the_registration_and_the_last_answer_speaks_against_
     assert factors(approved(bench, phone)) == ["model_changed"]
     assert factors(approved(bench, phone)) == []
     phone.device = {"uv": "password", "model": "Pixel 3", "rooted": True}
-    assert factors(approved(bench, phone, seconds=1)) == ["device_data_missing", "rooted", "quick"]
+    assert factors(approved(bench, phone, seconds=1)) == [
+        "device_data_missing",
+        "os_changed",
+        "rooted",
+        "quick",
+    ]
 
 
 def test_another_network_than_before_speaks_against_an_answer_once(bench: Bench):
