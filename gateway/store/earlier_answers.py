@@ -1,5 +1,10 @@
-"""What is known of earlier answers with a keyset: when, from which network, and what the phone told of itself."""
+"""What is known of earlier answers with a phone's keys: when, from which network, and what the phone told of itself.
 
+Renewed keys continue those that they renew: what was before stays what an answer is compared with. A decline counts
+among the answers, but teaches neither phone nor network: it is never refused, so a thief could teach his own with it.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,13 +15,20 @@ from sqlalchemy.engine import Connection
 from gateway.rules.confirmation import ONLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
-from gateway.store.tables import attempts, events
+from gateway.store.tables import attempts, events, keysets
+from gateway.wire.message import Operation
 
 _ACCEPTED = (
-    sa.select(attempts.c.created_at, attempts.c.channel, attempts.c.device, attempts.c.scoring)
-    .where(attempts.c.keyset_id == sa.bindparam("keyset_id"), attempts.c.outcome == Outcome.ACCEPTED)
+    sa.select(attempts.c.created_at, attempts.c.device, attempts.c.scoring)
+    .where(
+        attempts.c.keyset_id.in_(sa.bindparam("keyset_ids", expanding=True)),
+        attempts.c.outcome == Outcome.ACCEPTED,
+    )
     .order_by(attempts.c.id.desc())
     .limit(sa.bindparam("most"))
+)
+_APPROVED = _ACCEPTED.where(
+    attempts.c.channel == ONLINE, attempts.c.operation == Operation.APPROVE.name.lower()
 )
 _REGISTRATION = (
     sa.select(events.c.detail, events.c.address)
@@ -28,6 +40,16 @@ _REGISTRATION = (
     )
     .order_by(events.c.number)
     .limit(1)
+)
+_RENEWED = (
+    sa.select(keysets.c.id, keysets.c.renews)
+    .where(keysets.c.id == sa.bindparam("keyset_id"))
+    .cte("renewed", recursive=True)
+)
+_CHAIN = sa.select(
+    _RENEWED.union(
+        sa.select(keysets.c.id, keysets.c.renews).join(_RENEWED, keysets.c.id == _RENEWED.c.renews)
+    )
 )
 
 
@@ -41,19 +63,31 @@ class Earlier:
 
 
 def earlier_answers(connection: Connection, keyset: Keyset, most: int) -> Earlier:
-    """Return what the last accepted answers with the keyset say, or its registration where there is none online."""
-    rows = list(connection.execute(_ACCEPTED, {"keyset_id": keyset.id, "most": most}))
-    online = [row for row in rows if row.channel == ONLINE]
-    addresses = [(row.scoring or {}).get("address") for row in online]
-    device = online[0].device if online else None
-    if not online:
-        names = {
-            "application_id": keyset.application_id, "user_id": keyset.user_id, "keyset_id": keyset.id
-        }  # fmt: skip
+    """Return what the last accepted answers say, with the keyset and those that it renews, or the first registration.
+
+    The registration speaks where the phone approved nothing yet: never that of renewed keys, which whoever
+    renewed them made.
+    """
+    keyset_ids, first = _chain(connection, keyset)
+    asked = {"keyset_ids": keyset_ids, "most": most}
+    answered_at = [row.created_at for row in connection.execute(_ACCEPTED, asked)]
+    approved = list(connection.execute(_APPROVED, asked)) if answered_at else []
+    addresses = [(row.scoring or {}).get("address") for row in approved]
+    device = approved[0].device if approved else None
+    if not approved and first is not None:
+        names = {"application_id": keyset.application_id, "user_id": keyset.user_id, "keyset_id": first}
         for row in connection.execute(_REGISTRATION, names):
             device, addresses = row.detail.get("device"), [row.address]
     return Earlier(
-        answered_at=[row.created_at for row in rows],
+        answered_at=answered_at,
         device=device,
         addresses=[each for each in addresses if each is not None],
     )
+
+
+def _chain(connection: Connection, keyset: Keyset) -> tuple[Sequence[str], str | None]:
+    """Return the keyset and those before that it renews, and the one that renews none (None where it is gone)."""
+    if keyset.renews is None:
+        return [keyset.id], keyset.id
+    found = {row.id: row.renews for row in connection.execute(_CHAIN, {"keyset_id": keyset.id})}
+    return list(found), next((each for each, renews in found.items() if renews is None), None)
