@@ -81,11 +81,11 @@ class Fellowship:
             raise member.refusal()
         return member.required()
 
-    def every_device(self) -> list[Device]:
-        """Return all devices. Raises DeviceUnavailable unless every token can be reached and has proved itself."""
+    def every_device(self, but: HouseName | None = None) -> list[Device]:
+        """Return all devices. Raises DeviceUnavailable unless every token can be reached and has all keys `but` one."""
         for member in self.members:
             member.prove(self.edition, self.checks)
-            if not member.may_serve(self.edition):
+            if not member.may_serve(self.edition, but):
                 raise member.refusal()
         return [member.required() for member in self.members]
 

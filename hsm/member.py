@@ -47,13 +47,13 @@ class Member:
             and not device.has_waited(self._limits.wait_seconds)
         )
 
-    def may_serve(self, edition: int) -> bool:
-        """Whether it can be reached, and proved that it has the keys of this edition of the checks."""
+    def may_serve(self, edition: int, but: HouseName | None = None) -> bool:
+        """Whether it can be reached, and proved that it has the keys of this edition of the checks, all `but` one."""
         device = self.device
         return (
             device is not None
             and self._proved == (device.recovery.recovered, edition)
-            and not self.differences
+            and set(self.differences) <= ({f"{but} is missing"} if but else set())
             and self.is_well
         )
 

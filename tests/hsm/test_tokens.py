@@ -201,6 +201,17 @@ def test_keys_of_the_gateway_are_made_and_destroyed_only_while_all_tokens_are_th
     assert pair.near.find_house_key("decoy", 1) is None
 
 
+def test_a_key_of_the_gateway_that_one_token_lost_already_can_be_destroyed_on_the_other(pair: Pair):
+    pair.near.destroy_house_key("webhook", 1)  # as far as it came
+    pair.tokens.compare()
+    with pytest.raises(DeviceUnavailable, match="countersign-webhook-1 is missing"):
+        pair.tokens.destroy_house_key("binding", 1)
+    assert pair.tokens.destroy_house_key("webhook", 1) is True
+    assert pair.tokens.find_house_key("webhook", 1) is None
+    wait_until(lambda: [each.differences for each in pair.tokens.standings()] == [(), ()])
+    assert pair.tokens.create_house_key("decoy") is True  # all are there and alike
+
+
 @NOISE
 def test_what_a_token_with_other_keys_says_of_a_key_to_destroy_is_not_believed(pair: Pair):
     user = pair.tokens.import_public(secrets.token_bytes(16), _point(), LABEL)  # on the first
