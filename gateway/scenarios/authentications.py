@@ -146,13 +146,13 @@ def _prove(
         return Shown(message=message, verdict=verdict, kept=None)
     made = new_id("aut", now)
     claim = scored.claim if scored else None
-    receipt = proofs.make_receipt(ctx, keyset, message, body.proofs, verdict, made, now, claim)
+    under = match.rule.name, ONLINE
+    receipt = proofs.make_receipt(ctx, keyset, message, body.proofs, verdict, made, now, claim, under=under)
     kept = kept_of(
         keyset,
         message,
         id=made,
-        rule=match.rule.name,
-        channel=ONLINE,
+        under=under,
         code=body.proofs.code,
         signature=body.proofs.signature_der,
         verified=verdict.passed,

@@ -24,8 +24,7 @@ def kept_of(
     message: Message,
     *,
     id: str,  # noqa: A002
-    rule: str,
-    channel: str,
+    under: tuple[str, str],
     code: bytes,
     signature: bytes | None = None,
     verified: tuple[str, ...],
@@ -34,7 +33,8 @@ def kept_of(
     scored: Scored | None,
     created_at: datetime,
 ) -> Authentication:
-    """Return what is kept of an authentication: all but the content."""
+    """Return what is kept of an authentication: all but the content; ``under`` is rule and channel."""
+    rule, channel = under
     return Authentication(
         id=id,
         application_id=keyset.application_id,

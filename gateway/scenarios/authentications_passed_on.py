@@ -192,13 +192,15 @@ def _prove_in_full(ctx: Context, asker: Asker, facts: _Facts, given: PassedOn, n
         made = new_id("aut", now)
         scored = facts.scored[keyset.id]
         claim = scored.claim if scored else None
-        receipt = proofs.make_receipt(ctx, keyset, message, given.shown, verdict, made, now, claim)
+        under = match.rule.name, PASSED_ON
+        receipt = proofs.make_receipt(
+            ctx, keyset, message, given.shown, verdict, made, now, claim, under=under
+        )
         kept = kept_of(
             keyset,
             message,
             id=made,
-            rule=match.rule.name,
-            channel=PASSED_ON,
+            under=under,
             code=given.shown.code,
             signature=given.shown.signature_der,
             verified=verdict.passed,
@@ -213,6 +215,7 @@ def _prove_in_full(ctx: Context, asker: Asker, facts: _Facts, given: PassedOn, n
 def _prove_digits(ctx: Context, asker: Asker, facts: _Facts, given: Typed, now: datetime) -> _Proved:
     """Try every keyset in every step of the window, always all of them: the digits name neither."""
     rule = _require_rule(asker, given)
+    under = rule.name, OFFLINE
     usable = [each for each in facts.usable if each.digits == len(given.digits)]
     if not usable:
         check_short_code(given.digits, facts.usable[-1].digits)
@@ -224,13 +227,14 @@ def _prove_digits(ctx: Context, asker: Asker, facts: _Facts, given: Typed, now: 
                 made = new_id("aut", now)
                 scored = facts.scored[keyset.id]
                 claim = scored.claim if scored else None
-                receipt = proofs.make_short_receipt(ctx, keyset, message, given.digits, made, now, claim)
+                receipt = proofs.make_short_receipt(
+                    ctx, keyset, message, given.digits, made, now, claim, under=under
+                )
                 kept = kept_of(
                     keyset,
                     message,
                     id=made,
-                    rule=rule.name,
-                    channel=OFFLINE,
+                    under=under,
                     code=given.digits.encode(),
                     verified=proofs.SHORT_VERIFIED,
                     receipt=receipt,

@@ -108,6 +108,8 @@ def make_receipt(
     attempt_id: str,
     now: datetime,
     scoring: tuple[int, str] | None = None,
+    *,
+    under: tuple[str, str] | None = None,
 ) -> str:
     """Return the receipt: a compact JWS signed by the receipt key in the HSM over what was verified."""
     signed = keyset.spki is not None and shown.signature_der is not None
@@ -122,6 +124,7 @@ def make_receipt(
         signature=shown.signature_der if signed else None,
         kpublic=_thumbprint(keyset) if signed else None,
         scoring=scoring,
+        under=under,
     )
     return _sign(ctx, claims)
 
@@ -134,6 +137,8 @@ def make_short_receipt(
     attempt_id: str,
     now: datetime,
     scoring: tuple[int, str] | None = None,
+    *,
+    under: tuple[str, str] | None = None,
 ) -> str:
     """Return the receipt for a short code, with which no signature comes."""
     claims = ReceiptClaims(
@@ -145,6 +150,7 @@ def make_short_receipt(
         code=code,
         verified=SHORT_VERIFIED,
         scoring=scoring,
+        under=under,
     )
     return _sign(ctx, claims)
 

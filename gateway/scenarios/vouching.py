@@ -18,6 +18,7 @@ from gateway.store.applications import Application
 from gateway.store.deliveries import Delivery
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
+from gateway.wire.timestep import format_time, moment_at
 
 _ANSWERED = (TransactionStatus.CONFIRMED, TransactionStatus.DECLINED)
 _AUTHENTICATED = "authentication.confirmed"
@@ -91,6 +92,7 @@ def _told(delivery: Delivery, body: dict[str, Any]) -> dict[str, Any]:
         "application": delivery.application_id,
         "transaction": transaction["id"],
         "jti": confirmation["id"],
+        "iat": {body["timestamp"], confirmation["at"], transaction["settled_at"]},
     }
     return {**ids, **about, **shown}
 
@@ -100,10 +102,11 @@ def _told_of_authentication(delivery: Delivery, body: dict[str, Any]) -> dict[st
     made = body["data"]["authentication"]
     if delivery.transaction_id is not None or set(body["data"]) != {"authentication", "receipt"}:
         raise Forged("an authentication is told together with something else")
-    names = ("user", "content_sha256", "media_type", "keyset", "step", "code", "verified", "signature")
+    names = ("user", "content_sha256", "media_type", *_PROOFS[1:], "signature", "rule", "channel")
     return {
         "application": delivery.application_id,
         "jti": made["id"],
+        "iat": {body["timestamp"], made["at"]},
         "operation": "authenticate",
         "title": None,
         "transaction": None,
@@ -128,7 +131,8 @@ def _said(claims: dict[str, Any], message: Message) -> dict[str, Any]:
     """Return what the receipt says of the same."""
     names = ("application", "transaction", "jti", "user", "content_sha256", "signature", "scoring", *_PROOFS)
     return {
-        **{name: claims.get(name) for name in names},
+        **{name: claims.get(name) for name in (*names, "rule", "channel")},
+        "iat": {format_time(moment_at(claims["iat"]))},
         "title": message.title,
         "media_type": message.media_type,
     }

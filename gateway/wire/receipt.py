@@ -31,7 +31,7 @@ class ReceiptClaims:
 
     `signature` is DER and `kpublic` the RFC 7638 thumbprint of the key it verifies under; both are None when
     no Kpublic took part. `verified` lists the checks that were passed, in their order. `scoring` is value (0 to 1000)
-    and level where the answer was scored.
+    and level where the answer was scored. `under` is rule and channel of content that a phone made by itself.
     """
 
     issuer: str
@@ -44,6 +44,7 @@ class ReceiptClaims:
     signature: bytes | None = None
     kpublic: str | None = None
     scoring: tuple[int, str] | None = None
+    under: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         check_text(self.issuer, what="issuer", most_bytes=_ISSUER_BYTES)
@@ -59,6 +60,7 @@ class ReceiptClaims:
     def as_json(self) -> dict[str, object]:
         """Return the claims under their names in JSON, in their order; those without a value are left out."""
         message = self.message
+        rule, channel = self.under or (None, None)
         claims: dict[str, object] = {
             "iss": self.issuer,
             "iat": unix_seconds(self.issued_at),
@@ -76,6 +78,8 @@ class ReceiptClaims:
             "kpublic": self.kpublic,
             "verified": list(self.verified),
             "scoring": None if self.scoring is None else dict(zip(_SCORE, self.scoring, strict=True)),
+            "rule": rule,
+            "channel": channel,
         }
         return {name: value for name, value in claims.items() if value is not None}
 

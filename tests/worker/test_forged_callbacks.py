@@ -161,6 +161,9 @@ CHANGED: dict[str, tuple[str, Callable[[Json], None]]] = {
     "no confirmation": ("the body is not", _set("data", "confirmation", to=None)),
     "no receipt": ("the body is not", _set("data", "receipt", to=None)),
     "sequence": ("type or sequence", _set("sequence", to=2)),
+    "time of the callback": ("iat", _set("timestamp", to="2031-01-01T00:00:00Z")),
+    "time of the answer": ("iat", _set("data", "confirmation", "at", to="2031-01-01T00:00:00Z")),
+    "time of the state": ("iat", _set("data", "transaction", "settled_at", to="2031-01-01T00:00:00Z")),
 }
 
 

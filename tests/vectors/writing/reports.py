@@ -103,6 +103,6 @@ def receipt_cases() -> Iterator[Case]:
     yield _receipt("a scored answer", message, replace(full, id="rcp_0192f0c3", scoring=(450, "medium")))
     alone = material.message(operation=Operation.AUTHENTICATE, transaction=None, title=None)
     code = material.mac(material.KHMAC, alone.encode())
-    standing = replace(full, id="aut_0192f0c1", message=alone, code=code)
+    standing = replace(full, id="aut_0192f0c1", message=alone, code=code, under=("login", "online"))
     standing = replace(standing, signature=material.sign(material.KPRIVATE, alone.digest()))
     yield _receipt("content that stands alone", alone, standing)
