@@ -18,6 +18,7 @@ from gateway.scenarios.authentications import message_of
 from gateway.scenarios.context import Context
 from gateway.scenarios.receipts import Unsigned, read_signed
 from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.representation import code_view
 from gateway.scenarios.verification import Question, status_then
 from gateway.store import authentications, keysets, users
 from gateway.store.authentications import Authentication
@@ -26,7 +27,7 @@ from gateway.wire import base64s
 from gateway.wire import signature as signatures
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
-from gateway.wire.timestep import format_time
+from gateway.wire.timestep import format_time, unix_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,20 @@ def _prove(
 
 def _require_receipt(ctx: Context, made: Authentication, keyset: Keyset) -> None:
     """Refuse a row that the HSM did not vouch for."""
+    told = {
+        "jti": made.id,
+        "iat": unix_seconds(made.created_at),
+        "keyset": made.keyset_id,
+        "code": code_view(made),
+        "signature": None if made.signature is None else base64s.encode(made.signature),
+        "rule": made.rule,
+        "channel": made.channel,
+    }
     try:
         claims, message = read_signed(ctx, made.receipt)
     except (Unsigned, WireError, ValueError, LookupError, TypeError, AttributeError):
         claims, message = {}, None
-    code = made.code.decode() if made.channel == OFFLINE else base64s.encode(made.code)
-    same = (made.id, made.keyset_id, code) == tuple(claims.get(name) for name in ("jti", "keyset", "code"))
+    same = told == {name: claims.get(name) for name in told}
     if not same or message != message_of(keyset, made.media_type, made.content_sha256, made.step):
         raise Refusal("integrity_failure", f"{made.id} is not what its receipt says")
 

@@ -193,6 +193,13 @@ def test_a_past_authentication_is_verified_whatever_became_of_the_user(any_bench
         "receipt = 'a.b.c'",
         "media_type = 'text/x'",
         "id = 'aut_1'",
+        "created_at = '2029-01-01 00:00:00.000000'",
+        "signature = code",
+        "signature = NULL",
+        "channel = 'online'",
+        "channel = 'offline'",
+        "rule = 'door'",
+        "code = x'ff'",
     ],
 )
 def test_a_row_that_is_not_what_its_receipt_says_verifies_nothing(bench: Bench, change: str):
@@ -202,3 +209,13 @@ def test_a_row_that_is_not_what_its_receipt_says_verifies_nothing(bench: Bench, 
     about = "aut_1" if change.startswith("id") else made["id"]
     with pytest.raises(Refusal, match="integrity_failure"):
         _ask(bench, made, about_id=about)
+
+
+@pytest.mark.parametrize("change", ["channel = 'offline'", "channel = 'offline', code = x'ff'"])
+def test_a_code_under_another_channel_is_shown_nevertheless(bench: Bench, change: str):
+    phone = run(bench.enrol("anna"))
+    made = run(_pass(bench, _given(body_of(phone, login_text(bench, phone)))))
+    bench.write(f"UPDATE authentications SET {change}")  # noqa: S608 - the changes above
+    shown = run(fetch_authentication(bench.ctx, bench.asker, made["id"]))
+    assert shown["code"] == (made["code"] if "code" not in change else "/w==")
+    assert run(list_authentications(bench.ctx, bench.asker, "anna", after=None, limit=9)) == [shown]
