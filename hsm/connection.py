@@ -15,8 +15,8 @@ from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from hsm import templates
 from hsm.cryptoki import CKR_OK, CKR_USER_ALREADY_LOGGED_IN, DirectCalls
-from hsm.errors import DeviceUnavailable, PinRejected, PinUnreadable
-from hsm.faults import rv_of
+from hsm.errors import DeviceError, LoginInterrupted, LoginRefused, PinRejected, PinUnreadable
+from hsm.faults import Fault, classify, rv_of
 from hsm.fleeting import Counts, FleetingKeys
 from hsm.handles import Handles
 from hsm.keys import ID_LENGTH, KeyRef
@@ -35,6 +35,8 @@ _PIN_CODES = {
     0xA4,
     0x102,
 }  # incorrect, invalid, length, expired, locked, not initialised
+# Slot, memory, general error, device, session, token, and a module that was finalised: not about the PIN.
+_OUTAGES = {0x02, 0x03, 0x05, 0x30, 0x31, 0x32, 0xB0, 0xB1, 0xB3, 0xE0, 0xE1, 0x190}
 
 
 class Connection:
@@ -111,17 +113,24 @@ def _make_canary(direct: DirectCalls | None, session: pkcs11.Session) -> tuple[i
 
 
 def log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:
-    """Open the session that holds the login. A PIN that was refused is not tried again in this process."""
+    """Open the session that holds the login. A PIN that was refused is not tried again in this process.
+
+    Nor is one that was never accepted and met an answer that may be about it; after an accepted one the same answer
+    is one of a device that was lost, and comes back.
+    """
     if token.serial in module.refused_logins:
         raise _rejected("was refused before and is not tried again")
     pin = _read_pin(pin_source)
     try:
-        return _log_in_directly(module, token, pin) if module.direct else _log_in_by_library(token, pin)
-    except PinRejected:
-        module.refused_logins.add(token.serial)
+        session = _log_in_directly(module, token, pin) if module.direct else _log_in_by_library(token, pin)
+    except (PinRejected, LoginRefused) as exc:
+        if isinstance(exc, PinRejected) or token.serial not in module.accepted_logins:
+            module.refused_logins.add(token.serial)
         raise
     finally:
         pin[:] = bytes(len(pin))
+    module.accepted_logins.add(token.serial)
+    return session
 
 
 def _log_in_directly(module: Module, token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
@@ -129,10 +138,9 @@ def _log_in_directly(module: Module, token: pkcs11.Token, pin: bytearray) -> pkc
     rv = module.direct.login(session.handle, pin) if module.direct else CKR_OK  # type: ignore[attr-defined]
     if rv in (CKR_OK, CKR_USER_ALREADY_LOGGED_IN):  # a login belongs to the process, not to the session
         return session
-    session.close()
-    if rv not in _PIN_CODES:
-        raise DeviceUnavailable(f"the token does not let us log in (0x{rv:x})", retry_after_seconds=5)
-    raise _rejected(f"was refused (0x{rv:x})")
+    with suppress(PKCS11Error):  # a device that is lost closes nothing
+        session.close()
+    raise _refusal(rv, f"0x{rv:x}")
 
 
 def _log_in_by_library(token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
@@ -141,9 +149,22 @@ def _log_in_by_library(token: pkcs11.Token, pin: bytearray) -> pkcs11.Session:
     except UserAlreadyLoggedIn:
         return open_session(token)
     except PKCS11Error as exc:
-        if rv_of(exc) not in _PIN_CODES:
+        rv = rv_of(exc)
+        if rv is None and classify(exc) is Fault.DEVICE:  # the module is not initialised: nothing was asked
             raise
-        raise _rejected(f"was refused ({type(exc).__name__})") from None
+        raise _refusal(rv, type(exc).__name__) from None
+
+
+def _refusal(rv: int | None, named: str) -> DeviceError:
+    """Say what became of a login that was asked for. What is not clearly an outage may have been counted."""
+    if rv in _PIN_CODES:
+        return _rejected(f"was refused ({named})")
+    if rv in _OUTAGES:
+        return LoginInterrupted(f"the token does not let us log in ({named})", retry_after_seconds=5)
+    return LoginRefused(
+        f"The token refused the login ({named}), which may be about the PIN.",
+        "Look the answer up with the vendor and check the PIN file before starting again: each start tries once.",
+    )
 
 
 def _read_pin(source: str) -> bytearray:

@@ -19,6 +19,10 @@ class DeviceUnavailable(DeviceError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class LoginInterrupted(DeviceUnavailable):
+    """The device went away while it was asked for the login; nobody knows whether it saw the PIN."""
+
+
 class KeyElsewhere(DeviceUnavailable):
     """The tokens that answer do not have the key, and one that may have it is away: nobody knows it to be missing."""
 
@@ -69,6 +73,10 @@ class PinUnreadable(StartupError):
 
 class PinRejected(StartupError):
     """The token refused the PIN. It was tried once and is not tried again in this process."""
+
+
+class LoginRefused(StartupError):
+    """The token refused the login with an answer that may be about the PIN. A start presents it once."""
 
 
 class MechanismMissing(StartupError):

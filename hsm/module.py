@@ -43,6 +43,7 @@ class Module:
         self.watch = Watch()
         self.reinitialized: deque[float] = deque(maxlen=100)  # when, on the monotonic clock
         self.refused_logins: set[bytes] = set()
+        self.accepted_logins: set[bytes] = set()
         self.connections: WeakSet[Connection] = WeakSet()  # of every device that is open on it
         self._process = os.getpid()
         self._library = _open(path)

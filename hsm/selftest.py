@@ -17,7 +17,7 @@ from pkcs11.exceptions import PKCS11Error
 from hsm import rawkey, templates
 from hsm.cryptoki import DirectCalls
 from hsm.ecdsa import create_public
-from hsm.errors import MechanismMissing, SelfTestFailed
+from hsm.errors import MechanismMissing, ModuleUnusable, SelfTestFailed
 from hsm.faults import Fault, classify
 from hsm.keys import ID_LENGTH
 from hsm.rsawrap import import_rsa, wrap_to_rsa
@@ -51,7 +51,11 @@ _MEND = "Do not use this token; check the module's version, and the device with 
 
 def require_mechanisms(token: pkcs11.Token) -> None:
     """Raise MechanismMissing if the token lacks one of ours. Needs no login."""
-    offered = token.slot.get_mechanisms()
+    try:
+        offered = token.slot.get_mechanisms()
+    except PKCS11Error as exc:
+        text = f"The token cannot list its mechanisms ({type(exc).__name__})."
+        raise ModuleUnusable(text, "Check that the device answers, with its vendor's own tools.") from exc
     missing = [mechanism.name for mechanism in REQUIRED if mechanism not in offered]
     if missing:
         mend = "Use a module that has them, or allow them in the token's policy."

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from hsm.errors import DeviceError, DeviceUnavailable, ModuleUnusable, TokenMissing
+from hsm.errors import DeviceError, DeviceUnavailable, LoginInterrupted, ModuleUnusable, TokenMissing
 from hsm.module import Module
 
 T = TypeVar("T")
@@ -22,12 +22,15 @@ _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 def connect(connected: Callable[[], T], loaded: Module, wait_seconds: float) -> T:
     """Return what `connected` makes, looking again for a moment while the token is not shown.
 
-    Raises the error of the first look, which no later one made unclear. A PIN that was refused is never tried again.
+    Raises the error of the first look, which no later one made unclear. A login that was asked for and not given is
+    never asked for again, whatever the answer was: a token may count it as a wrong PIN.
     """
     errors: list[DeviceError] = []
     for pause in (*_PAUSES_SECONDS, 0.0):
         try:
             return connected()
+        except LoginInterrupted:
+            raise
         except (TokenMissing, ModuleUnusable, DeviceUnavailable) as error:
             errors.append(error)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # it keeps processes apart, and no secret
