@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from gateway.hung import end_process
 from gateway.logs import configure_logs
 from gateway.metrics import published
 from gateway.roles import Role
+from gateway.scenarios import house_values
 from gateway.scenarios.context import Context
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
@@ -103,7 +105,12 @@ def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
     """Open everything this process works with, watch its token, and publish its figures."""
     with (
         open_context(settings, on_hung=end_process) as context,
-        context.canary.singing(settings.canary_seconds, context.keys.refresh, context.token_watch.look),
+        context.canary.singing(
+            settings.canary_seconds,
+            partial(house_values.learn_noted, context.device, context.database),
+            context.keys.refresh,
+            context.token_watch.look,
+        ),
         published(settings, context, role),
     ):
         yield context

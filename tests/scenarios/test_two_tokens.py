@@ -19,9 +19,11 @@ from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.token_watch import shown
 from gateway.settings import Settings
+from gateway.store import house_keys
 from gateway.wire.request import parse_envelope
 from hsm.device import Device
 from hsm.errors import DeviceUnavailable, KeyElsewhere
+from hsm.housecheck import HouseName, check_value
 from hsm.keys import KeyRef
 from hsm.limits import Limits
 from hsm.tokens import Tokens
@@ -231,3 +233,21 @@ def test_a_token_with_another_key_of_the_gateway_is_an_alarm_whoever_is_there_fi
         with pytest.raises(DeviceUnavailable, match="countersign-webhook-1 is another key"):
             assembly.find_house_keys(alone)
         assert alone.standings()[0].differences == ("countersign-webhook-1 is another key",)
+
+
+def test_a_version_that_the_database_notes_is_learned_while_a_token_is_away(two: Two) -> None:
+    """Last of all: the first token lacks it, and may not serve any more."""
+    assert two.near.create_house_key("binding", 2) is True
+    new = HouseName("binding", 2)
+    two.first.stop()
+    wait_until(lambda: two.tokens.random(1) != b"" and two.tokens.standings()[1].serves)
+    two.bench.ctx.keys.refresh()
+    assert two.bench.ctx.keys.binding.numbers == [1]  # nobody knows that the other has it
+    values = {("binding", 2): check_value(two.near, new, {})}
+    run(two.bench.ctx.unit(house_keys.note_house_keys, values, two.bench.clock.now()))
+    house_values.learn_noted(two.tokens, two.bench.ctx.database)
+    two.bench.ctx.keys.refresh()
+    assert two.bench.ctx.keys.binding.numbers == [1, 2]
+    edition = two.tokens._all.edition
+    house_values.learn_noted(two.tokens, two.bench.ctx.database)
+    assert two.tokens._all.edition == edition  # nothing new, nobody is asked
