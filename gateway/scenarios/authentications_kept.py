@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from gateway.rules.confirmation import Check
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.scenarios.deliveries import enqueue
@@ -47,7 +48,7 @@ def kept_of(
         message_sha256=message.digest(),
         step=message.step,
         code=code,
-        signature=signature,
+        signature=signature if Check.SIGNATURE in verified else None,
         verified=verified,
         device=device or {},
         receipt=receipt,

@@ -256,6 +256,8 @@ def _keep_attempt(connection: Connection, caller: Caller, answer: Answer, outcom
 def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
     """Return what is kept of an answer."""
     proofs_shown = answer.decision.proofs
+    # One that came unasked was verified by nobody; the receipt does not hold it.
+    unasked = answer.verdict.accepted and rules.Check.SIGNATURE not in answer.verdict.passed
     return Attempt(
         id=answer.attempt_id,
         transaction_id=answer.transaction.id,
@@ -265,7 +267,7 @@ def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
         channel="online",
         step=proofs_shown.step,
         code=proofs_shown.code,
-        signature=proofs_shown.signature_der,
+        signature=None if unasked else proofs_shown.signature_der,
         verified=answer.verdict.passed,
         outcome=outcome,
         device=caller.envelope.device,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from gateway.scenarios.vouching import as_text
 from gateway.worker.posting import Post
 from hsm.device import Device
+from tests.counterparts.phone_tlv import b64
+from tests.counterparts.phone_wire import sign
 from tests.scenarios.authenticating import POLICY, authenticate, body_of, login_text
 from tests.scenarios.bench import Bench, opened_bench, run
 from tests.store.databases import migrated_database
-from tests.worker.outbox import clear, deliver_due, event_types, state
+from tests.worker.outbox import clear, deliver_due, event_types, state, states
 from tests.worker.receivers import RawReceiver
 from tests.worker.test_receivers import OK
 
@@ -47,6 +50,26 @@ def test_an_authentication_is_told_with_its_rule_channel_and_time(
     run(deliver_due(bench.ctx, post))
     assert state(bench) == ("delivered", 1, None)
     assert len(receiver.requests) == 1
+
+
+def test_answers_with_a_signature_that_nothing_verified_are_told_without_it(
+    tmp_path: Path, device: Device, post: Post, receiver: RawReceiver
+):
+    free = replace(POLICY, kpublic_required=False, bind_to_device=False)
+    with (
+        migrated_database("sqlite", tmp_path) as database,
+        opened_bench(database, device, free, receiver.url) as bench,
+    ):
+        run(bench.create_user("anna"))
+        phone = bench.phone(run(bench.issue("anna")))
+        shown = run(bench.show(phone, run(bench.ask_to_confirm("anna"))))
+        clear(bench)
+        unasked = {"signature": b64(sign(phone.private_key, b"x"))}
+        run(authenticate(bench, phone, body_of(phone, login_text(bench, phone), **unasked)))
+        run(bench.ask(phone, "transactions.approve", phone.confirmation_body(shown, 1) | unasked))
+        run(deliver_due(bench.ctx, post))
+        assert [status for _, status, _, _ in states(bench)] == ["delivered"] * 2
+        assert event_types(bench) == ["callback.delivered"] * 2
 
 
 @pytest.mark.parametrize(
