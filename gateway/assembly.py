@@ -75,7 +75,7 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
     )
     device: AnyDevice
     if len(uris) == 1:
-        device = Device.open(uris[0], limits=limits, on_hung=on_hung)
+        device = Device.open(uris[0], limits=limits, on_hung=on_hung, alone=True)
     else:
         device = Tokens.open(uris, limits, on_hung)
     if device.sealing is None:

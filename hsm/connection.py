@@ -24,6 +24,7 @@ from hsm.module import Module
 from hsm.rawkey import hmac_sha256
 from hsm.selftest import require_mechanisms, test_known_answers
 from hsm.sessions import SessionPool, open_session
+from hsm.watch import beat
 
 _QUESTION = b"countersign canary"
 _LONGEST_PIN = 1024  # bytes
@@ -51,8 +52,10 @@ class Connection:
         require_mechanisms(token)
         self.login_session = log_in(module, token, pin_source)
         try:
+            beat()
             self._canary, self._answer = _make_canary(module.direct, self.login_session)
             self.private_public_keys = test_known_answers(self.login_session, module.direct)
+            beat()
             self.pool = SessionPool(token, sessions)
         except BaseException:
             with suppress(PKCS11Error):

@@ -78,6 +78,7 @@ class Device(House):
         limits: Limits | None = None,
         on_hung: Callable[[], None] | None = None,
         renew: bool = False,
+        alone: bool = False,
     ) -> Device:
         """Load the module, log in once, and test the token.
 
@@ -86,6 +87,7 @@ class Device(House):
         usual parts. `on_hung` is called once, from another thread, when a call into the module does not come
         back: the process has to end then, and not by exit handlers, which would wait for that call. `renew` says
         that an earlier attempt failed: a module may have to be initialised again to see a token that was away.
+        `alone` says that no other token serves meanwhile: `on_hung` is told of a call that hangs in here as well.
         Raises StartupError, whose text says what to mend, and DeviceUnavailable. A PIN is tried once.
         """
         where = TokenUri.parse(uri)
@@ -101,7 +103,10 @@ class Device(House):
         def connect() -> Connection:
             return Connection(loaded, label, pin_source, limits.sessions, counts)
 
-        guard = sighting.connect(lambda: Guard(loaded, connect, limits, on_hung), loaded, limits.wait_seconds)
+        def guarded() -> Guard:
+            return Guard(loaded, connect, limits, on_hung, alone=alone)
+
+        guard = sighting.connect(guarded, loaded, limits.wait_seconds)
         private, (strategy, sealing), derives = _found_out(guard)
         return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
 

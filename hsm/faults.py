@@ -11,6 +11,8 @@ from enum import Enum, auto
 
 from pkcs11 import exceptions as p
 
+from hsm.errors import DeviceUnavailable
+
 
 class Fault(Enum):
     """The class of a failure; `hsm/guard.py` knows the remedy of each."""
@@ -105,6 +107,17 @@ def rv_of(error: p.PKCS11Error) -> int | None:
         return known
     number = re.search(r"0x([0-9a-fA-F]+)", str(error))
     return int(number[1], 16) if number else None
+
+
+def named(error: Exception) -> str:
+    """Return the name of an error, and the CK_RV behind it if there is one."""
+    rv = rv_of(error) if isinstance(error, p.PKCS11Error) else None
+    return type(error).__name__ if rv is None else f"{type(error).__name__}, 0x{rv:x}"
+
+
+def outage(error: Exception) -> DeviceUnavailable:
+    """Return what a caller is told of an error of a device that is not well."""
+    return DeviceUnavailable(f"the device does not answer ({named(error)})")
 
 
 def error_of(rv: int) -> p.PKCS11Error:

@@ -21,7 +21,7 @@ from pkcs11.exceptions import PKCS11Error
 from hsm.connection import Connection
 from hsm.counting import Snapshot, Tally
 from hsm.errors import DeviceError, DeviceRefused, DeviceUnavailable, KeyMissing, PinRejected, StartupError
-from hsm.faults import Fault, classify, rv_of
+from hsm.faults import Fault, classify, named, outage
 from hsm.gate import Deadline, Gate
 from hsm.handles import NotFound
 from hsm.limits import Limits
@@ -65,6 +65,8 @@ class Guard:
         connect: Callable[[], Connection],
         limits: Limits,
         on_hung: Callable[[], None] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.module = module
         self.limits = limits
@@ -77,9 +79,20 @@ class Guard:
         self._reinitialisations = 0
         self._replacing = threading.Lock()
         self.recovery = Recovery(self._attempt, limits.pace, self._turn_away, limits.lost_seconds)
-        with module.lock.exclusive(limits.wait_seconds):
-            self._connection: Connection | None = self._connected()
-        module.watch.listen(self._hung, limits.call_seconds)
+        self._connection: Connection | None = None
+        if alone:
+            module.watch.listen(self._hung, limits.call_seconds)
+        try:
+            with (
+                module.lock.exclusive(limits.wait_seconds),
+                self._watched(),
+            ):  # others on this module are told
+                self._connection = self._connected()
+        except BaseException:
+            module.watch.leave(self._hung)
+            raise
+        if not alone:  # others may serve: only now does the process depend on it
+            module.watch.listen(self._hung, limits.call_seconds)
 
     def use(self, operation: Operation[T], kind: str = "other") -> T:
         """Run an operation that only uses or finds keys, together with others."""
@@ -120,7 +133,7 @@ class Guard:
 
     def replace(self) -> None:
         """Initialise the module and connect again, here and now."""
-        with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds):
+        with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
             self._disconnect()
             try:
                 self.module.reinitialize()
@@ -195,7 +208,7 @@ class Guard:
             raise self._final(exc, call) from exc
         if not self._was_well(call):
             if isinstance(exc, NotUndone):  # a second attempt could make what is there a second time
-                raise _outage(exc) from exc
+                raise outage(exc) from exc
             return
         self._close_broken(call)
         if fault not in _WORTH_ANOTHER or isinstance(exc, NotUndone):
@@ -204,14 +217,14 @@ class Guard:
     def _final(self, exc: Exception, call: _Call[T]) -> DeviceError:
         fault = _fault_of(exc)
         if fault is Fault.CALLER:
-            return DeviceRefused(f"the module refused the input ({_named(exc)})")
+            return DeviceRefused(f"the module refused the input ({named(exc)})")
         if not self._was_well(call):
-            return _outage(exc)
+            return outage(exc)
         if isinstance(exc, NotFound):
             return KeyMissing(f"no such key on the token: {exc}")
         if fault in (Fault.DEVICE, Fault.AMBIGUOUS) and not isinstance(exc, NotUndone):
-            return DeviceRefused(f"the module refused the input, the device is well ({_named(exc)})")
-        return _outage(exc)
+            return DeviceRefused(f"the module refused the input, the device is well ({named(exc)})")
+        return outage(exc)
 
     def _was_well(self, call: _Call[T]) -> bool:
         """Whether the connection that failed is still in use and alive; if it is silent, have it replaced."""
@@ -246,11 +259,7 @@ class Guard:
 
     def _attempt(self) -> None:
         """Make the device usable again. Raises DeviceError. Runs in the thread of the recovery."""
-        with (
-            self._replacing,
-            self.module.lock.exclusive(self.limits.wait_seconds),
-            self._watched(),
-        ):
+        with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
             if self._connection is not None and self._connection.is_alive():
                 return
             known = 0 if self._connection is None else len(self._connection.handles)
@@ -277,7 +286,7 @@ class Guard:
         try:
             return self._connect()
         except PKCS11Error as exc:
-            raise _outage(exc) from exc
+            raise outage(exc) from exc
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -288,12 +297,3 @@ class Guard:
 def _fault_of(exc: Exception) -> Fault | None:
     cause = exc.__cause__ if isinstance(exc, NotUndone) else exc
     return classify(cause) if isinstance(cause, PKCS11Error) else None
-
-
-def _named(exc: Exception) -> str:
-    rv = rv_of(exc) if isinstance(exc, PKCS11Error) else None
-    return type(exc).__name__ if rv is None else f"{type(exc).__name__}, 0x{rv:x}"
-
-
-def _outage(exc: Exception) -> DeviceUnavailable:
-    return DeviceUnavailable(f"the device does not answer ({_named(exc)})")

@@ -1,4 +1,4 @@
-"""How often is a PIN presented at a start that fails, and what is said of it?"""
+"""How often is a PIN presented at a start that fails, what is said of it, and is one that hangs noticed?"""
 
 from __future__ import annotations
 
@@ -59,8 +59,11 @@ def test_a_login_that_was_accepted_before_is_tried_again_after_an_unclear_answer
 
 
 LOST = """
+from hsm import module
+
 shim.order("C_GetMechanismList", answer=0x32)
 print(outcome(), shim.calls("C_Login"))
+print([loaded.watch._listeners for loaded in module._loaded.values()])
 shim.obey_no_more()
 shim.order("C_GetMechanismList", answer=0x32, times=1)
 print(outcome())
@@ -70,4 +73,31 @@ print(outcome())
 def test_a_device_that_is_lost_while_its_mechanisms_are_read_is_told_and_looked_for_again(
     misbehaving_program: Run,
 ):
-    assert misbehaving_program(OPEN + LOST).lines() == ["ModuleUnusable 0", "opened"]
+    assert misbehaving_program(OPEN + LOST).lines() == ["ModuleUnusable 0", "[[]]", "opened"]
+
+
+HANGS = """
+from hsm.limits import Limits
+
+def end():
+    print("told", shim.hanging(), flush=True)
+    os._exit(0)
+
+shim.order(FUNCTION, hang=1)
+threading.Timer(20, os._exit, [1]).start()
+outcome(limits=Limits(sessions=2, call_seconds=0.4), on_hung=end, alone=True)
+"""
+
+
+@pytest.mark.parametrize("function", ["C_GetMechanismList", "C_Login", "C_SignInit"])
+def test_a_start_that_hangs_in_the_module_tells_the_process(misbehaving_program: Run, function: str):
+    assert misbehaving_program(OPEN + HANGS.replace("FUNCTION", repr(function))).lines() == ["told 1"]
+
+
+def test_an_opening_that_hangs_tells_who_uses_the_same_module(misbehaving_program: Run):
+    """It holds the module's lock: nobody could use the device that is open already."""
+    opened = "device = Device.open(URI, limits=Limits(sessions=2, call_seconds=0.4), on_hung=end)\nshim.order"
+    program = HANGS.replace("shim.order", opened, 1).replace("on_hung=end, alone=True", "")
+    assert misbehaving_program(OPEN + program.replace("FUNCTION", "'C_GetMechanismList'")).lines() == [
+        "told 1"
+    ]
