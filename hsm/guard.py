@@ -83,10 +83,7 @@ class Guard:
         if alone:
             module.watch.listen(self._hung, limits.call_seconds)
         try:
-            with (
-                module.lock.exclusive(limits.wait_seconds),
-                self._watched(),
-            ):  # others on this module are told
+            with module.lock.exclusive(limits.wait_seconds), self._watched():
                 self._connection = self._connected()
         except BaseException:
             module.watch.leave(self._hung)
