@@ -171,7 +171,10 @@ class Stage:
         """Every event that the request of this answer brought about, whoever may read it."""
         request = answer.headers["request-id"]
         with self.database() as connection:
-            rows = connection.execute(sa.select(events).where(events.c.request_id == request))
+            chosen = sa.select(events).where(events.c.request_id == request)
+            rows = connection.execute(
+                chosen.order_by(events.c.number)
+            )  # PostgreSQL promises no order by itself
             return [dict(row._mapping) for row in rows]
 
     @contextlib.contextmanager

@@ -75,7 +75,9 @@ def test_the_log_holds_neither_content_nor_secrets_nor_full_codes_of_transaction
     phone.approve(shown)
     confirmed = stage.bank.transaction(shown.transaction)["confirmation"]
     with stage.database() as connection:
-        rows = connection.execute(sa.select(events).where(events.c.user_id == user)).all()
+        rows = connection.execute(
+            sa.select(events).where(events.c.user_id == user).order_by(events.c.number)
+        ).all()
         assert (
             connection.execute(
                 sa.select(contents).where(contents.c.transaction_id == shown.transaction)
