@@ -150,9 +150,19 @@ transactions = sa.Table(
     sa.Index(None, "status", "expires_at"),
 )  # fmt: skip
 
+# Content that was handed in by itself and that no transaction has used; gone when one does, or after an hour.
+# Until it is complete it has no hash, and ``size`` is what it may have at most.
+uploads = sa.Table(
+    "uploads", metadata,
+    _id(), _application(), _text("media_type", 255), sa.Column("size", sa.BigInteger, nullable=False),
+    _bytes("content_sha256", nullable=True), _bytes("mac", nullable=True), _moment("created_at"),
+    _moment("expires_at", index=True), sa.Index(None, "application_id"),
+)  # fmt: skip
+
+# The parts of an upload stand under its id until a transaction uses it; hence no foreign key.
 contents = sa.Table(
     "contents", metadata,
-    sa.Column("transaction_id", sa.ForeignKey("transactions.id"), primary_key=True),
+    sa.Column("transaction_id", sa.String(64), primary_key=True),
     sa.Column("part", sa.Integer, primary_key=True), _bytes("data"),
 )  # fmt: skip
 

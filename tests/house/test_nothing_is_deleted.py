@@ -8,7 +8,7 @@ import re
 
 from tests.house.tree import ROOT
 
-SPENT = {"contents", "replays", "idempotency", "loose_keys", "pushes", "house_keys"}
+SPENT = {"contents", "uploads", "replays", "idempotency", "loose_keys", "pushes", "house_keys"}
 _BUILT = re.compile(r"\bsa\.delete\((\w+)|\b(\w+)\.delete\(\)")
 _WRITTEN = re.compile(r"\b(?:DELETE FROM|TRUNCATE|DROP TABLE)\s+(\w+)")
 

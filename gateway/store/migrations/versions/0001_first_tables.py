@@ -301,11 +301,25 @@ def upgrade() -> None:
         sa.Column("transaction_id", sa.String(length=64), nullable=False),
         sa.Column("part", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["transaction_id"], ["transactions.id"], name=op.f("fk_contents_transaction_id")
-        ),
         sa.PrimaryKeyConstraint("transaction_id", "part", name=op.f("pk_contents")),
     )
+    op.create_table(
+        "uploads",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("application_id", sa.String(length=64), nullable=False),
+        sa.Column("media_type", sa.String(length=255), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("content_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("mac", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("expires_at", Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.id"], name=op.f("fk_uploads_application_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
+    )
+    op.create_index(op.f("ix_uploads_application_id"), "uploads", ["application_id"], unique=False)
+    op.create_index(op.f("ix_uploads_expires_at"), "uploads", ["expires_at"], unique=False)
     op.create_table(
         "keysets",
         sa.Column("id", sa.String(length=64), nullable=False),
