@@ -51,19 +51,15 @@ def parse_json(raw: bytes, *, most_bytes: int, depth: int = MOST_DEPTH) -> dict[
     if raw[:1] != b"{":
         raise WireError("not_object")
     value = _load(raw)
-    _check_values(value, depth)
+    # Without an escape there is neither U+0000 nor a lone surrogate, and each level takes a bracket of its own.
+    if b"\\" in raw or raw.count(b"{") + raw.count(b"[") > depth:
+        _check_values(value, depth)
     return value
 
 
 def _load(raw: bytes) -> dict[str, object]:
     try:
-        value: dict[str, object] = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value: dict[str, object] = _STRICT.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise WireError("not_text") from None
     except json.JSONDecodeError:
@@ -95,6 +91,11 @@ def _float(text: str) -> float:
 
 def _constant(_: str) -> NoReturn:
     raise WireError("number")
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
 
 
 def _check_values(root: object, depth: int) -> None:
@@ -138,7 +139,7 @@ def check_members(
     for name in required:
         if name not in members:
             raise WireError("missing", name)
-    if any(name not in required and name not in optional for name in members):
+    if len(members) > len(required) + sum(name in members for name in optional):
         raise WireError("unknown")
 
 

@@ -16,7 +16,7 @@ _SIGN = 0x80
 
 def _integer(der: bytes, at: int) -> tuple[int, int]:
     """Return (value, offset behind it) of the INTEGER at `at`: minimal, positive, below the order."""
-    if der[at : at + 1] != bytes([_INTEGER]) or at + 1 >= len(der):
+    if at + 1 >= len(der) or der[at] != _INTEGER:
         raise WireError("der")
     size = der[at + 1]
     octets = der[at + 2 : at + 2 + size]
@@ -32,7 +32,7 @@ def _integer(der: bytes, at: int) -> tuple[int, int]:
 
 def raw_from_der(der: bytes) -> bytes:
     """Return r || s, 64 bytes. Raises WireError `der` or `signature_range` (r or s not in 1..n-1)."""
-    if not _LEAST_BYTES <= len(der) <= _MOST_BYTES or der[:2] != bytes([_SEQUENCE, len(der) - 2]):
+    if not _LEAST_BYTES <= len(der) <= _MOST_BYTES or der[0] != _SEQUENCE or der[1] != len(der) - 2:
         raise WireError("der")
     r, at = _integer(der, 2)
     s, at = _integer(der, at)

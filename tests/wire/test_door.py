@@ -90,6 +90,18 @@ def test_a_million_levels_are_refused_and_do_no_harm():
     assert _reason(b'{"a":' + b"[" * 1_000_000, 2_000_000) == "depth"
 
 
+def test_brackets_in_a_text_are_no_levels():
+    text = "[{" * 20
+    assert parse_json(f'{{"a":"{text}"}}'.encode(), most_bytes=8192) == {"a": text}
+
+
+@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800", "\\udc00\\ud800"])
+@pytest.mark.parametrize("form", ['{"%s":1}', '{"a":"%s"}', '{"a":["x%sx"]}', '{"a":[{"b":{"%s":[]}}]}'])
+def test_an_escape_that_stands_for_no_character_of_a_text_is_refused_wherever_it_is(escape: str, form: str):
+    assert _reason((form % escape).encode()) == "not_text"
+    assert parse_json((form % "\\ud83d\\ude00").encode(), most_bytes=8192)
+
+
 @pytest.mark.parametrize("extra", [0, 1])
 def test_the_greatest_request_has_8192_bytes(extra: int):
     raw = door.raw_of(GOOD)
