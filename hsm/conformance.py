@@ -160,7 +160,8 @@ def try_strategy(
     probe = KeyRef(KeyKind.SECRET, _probe_id())
     trial = trial or by_aes()
     try:
-        (wrapped,) = issue(session, trial.cover, [probe.id], label, strategy, undo_in(session, lambda: True))
+        undo = undo_in(session, lambda: True)
+        (wrapped,) = issue(session, trial.cover, [probe.id], label, strategy, undo, direct)
         return _judge(session, probe, trial, wrapped, direct)
     except PKCS11Error as exc:
         return type(exc).__name__

@@ -12,7 +12,7 @@ same reason session objects that come and go are made here: python-pkcs11 reads 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from hsm.faults import error_of
@@ -24,9 +24,12 @@ _CKF_OS_LOCKING_OK = 0x2
 _CKU_USER = 0x1
 # Positions in CK_FUNCTION_LIST (PKCS#11 2.40).
 _C_INITIALIZE, _C_FINALIZE, _C_GET_TOKEN_INFO, _C_LOGIN, _C_SIGN_INIT, _C_SIGN = 0, 1, 6, 18, 42, 43
-_C_CREATE_OBJECT, _C_DESTROY_OBJECT, _C_DERIVE_KEY = 20, 22, 62
+_C_CREATE_OBJECT, _C_COPY_OBJECT, _C_DESTROY_OBJECT, _C_GET_ATTRIBUTE_VALUE = 20, 21, 22, 24
+_C_GENERATE_KEY, _C_WRAP_KEY, _C_DERIVE_KEY = 58, 60, 62
 _UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
-_LONGEST_OUTPUT = 64  # bytes of what is signed here: HMAC-SHA-256 or ECDSA over P-256
+_LONGEST_OUTPUT = (
+    64  # bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes
+)
 
 
 class _FunctionList(ctypes.Structure):
@@ -86,7 +89,11 @@ class DirectCalls:
         self._sign_init = self._prepared(_C_SIGN_INIT, number, pointer, number)
         self._sign = self._prepared(_C_SIGN, number, pointer, number, pointer, pointer)
         self._create = self._prepared(_C_CREATE_OBJECT, number, pointer, number, pointer)
+        self._copy = self._prepared(_C_COPY_OBJECT, number, number, pointer, number, pointer)
         self._destroy = self._prepared(_C_DESTROY_OBJECT, number, number)
+        self._read = self._prepared(_C_GET_ATTRIBUTE_VALUE, number, number, pointer, number)
+        self._generate = self._prepared(_C_GENERATE_KEY, number, pointer, pointer, number, pointer)
+        self._wrap = self._prepared(_C_WRAP_KEY, number, pointer, number, number, pointer, pointer)
         self._derive = self._prepared(_C_DERIVE_KEY, number, pointer, number, pointer, number, pointer)
 
     @classmethod
@@ -149,10 +156,37 @@ class DirectCalls:
     def create(self, session_handle: int, template: Mapping[int, bytes]) -> int:
         """C_CreateObject from packed attributes; returns the handle. Raises PKCS11Error."""
         attributes, made = _attributes(template), ctypes.c_ulong()
-        rv = self._create(session_handle, attributes, len(attributes), ctypes.byref(made))
-        if rv != CKR_OK:
-            raise error_of(rv)
+        _check(self._create(session_handle, attributes, len(attributes), ctypes.byref(made)))
         return made.value
+
+    def generate(self, session_handle: int, mechanism: int, template: Mapping[int, bytes]) -> int:
+        """C_GenerateKey from packed attributes; returns the handle. Raises PKCS11Error."""
+        attributes, made = _attributes(template), ctypes.c_ulong()
+        what = ctypes.byref(_bare(mechanism))
+        _check(self._generate(session_handle, what, attributes, len(attributes), ctypes.byref(made)))
+        return made.value
+
+    def copy(self, session_handle: int, handle: int, template: Mapping[int, bytes]) -> int:
+        """C_CopyObject with changed attributes, packed; returns the handle. Raises PKCS11Error."""
+        attributes, made = _attributes(template), ctypes.c_ulong()
+        _check(self._copy(session_handle, handle, attributes, len(attributes), ctypes.byref(made)))
+        return made.value
+
+    def wrap(self, session_handle: int, mechanism: int, wrapping: int, key: int) -> bytes:
+        """C_WrapKey, by handles. Raises PKCS11Error."""
+        room, size = ctypes.create_string_buffer(_LONGEST_OUTPUT), ctypes.c_ulong(_LONGEST_OUTPUT)
+        _check(
+            self._wrap(
+                session_handle, ctypes.byref(_bare(mechanism)), wrapping, key, room, ctypes.byref(size)
+            )
+        )
+        return room.raw[: size.value]
+
+    def flags(self, session_handle: int, handle: int, names: Sequence[int]) -> list[bool]:
+        """C_GetAttributeValue of attributes that are CK_BBOOL. Raises PKCS11Error."""
+        attributes = _attributes(dict.fromkeys(names, b"\xff"))
+        _check(self._read(session_handle, handle, attributes, len(attributes)))
+        return [each.raw == b"\x01" for each in attributes._values]  # type: ignore[attr-defined]  # noqa: SLF001
 
     def derive(
         self, session_handle: int, base: int, mechanism: int, data: bytes, template: Mapping[int, bytes]
@@ -162,22 +196,22 @@ class DirectCalls:
         parameter = _Text(ctypes.addressof(text), len(data))
         what = _Mechanism(mechanism, ctypes.addressof(parameter), ctypes.sizeof(parameter))
         attributes, made = _attributes(template), ctypes.c_ulong()
-        rv = self._derive(
-            session_handle, ctypes.byref(what), base, attributes, len(attributes), ctypes.byref(made)
-        )
-        if rv != CKR_OK:
-            raise error_of(rv)
+        size = len(attributes)
+        _check(self._derive(session_handle, ctypes.byref(what), base, attributes, size, ctypes.byref(made)))
         return made.value
 
     def destroy(self, session_handle: int, handle: int) -> None:
         """C_DestroyObject. Raises PKCS11Error."""
-        rv = self._destroy(session_handle, handle)
-        if rv != CKR_OK:
-            raise error_of(rv)
+        _check(self._destroy(session_handle, handle))
 
     def _prepared(self, position: int, *types: type) -> Callable[..., int]:
         address = self._functions[position] or 0
         return ctypes.CFUNCTYPE(ctypes.c_ulong, *types)(address)
+
+
+def _check(rv: int) -> None:
+    if rv != CKR_OK:
+        raise error_of(rv)
 
 
 @cache

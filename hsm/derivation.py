@@ -71,7 +71,7 @@ def issue(connection: Connection, session: Session, cover: Cover, refs: Sequence
     """
     covers: list[Any] = []
     try:
-        wrap_out = open_cover(session, cover, covers)
+        wrap_out = open_cover(session, cover, covers, _direct(connection))
         return [_wrapped(connection, session, wrap_out, ref) for ref in refs]
     finally:
         for each in covers:

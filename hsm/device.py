@@ -166,7 +166,7 @@ class Device(House):
         strategy = self._way(cover)
         return self._guard.change(
             lambda connection, session: wrapping.issue(
-                session, cover, ids, label, strategy, _undo_of(connection)
+                session, cover, ids, label, strategy, _undo_of(connection), connection.module.direct
             ),
             "issue",
         )

@@ -58,13 +58,21 @@ MAPPER = _mapper()
 
 def packed(template: Template) -> Template:
     """Return `template` if every value can be packed. Raises DeviceRefused, before C sees anything."""
-    for attribute, value in template.items():
-        _check(attribute, value)
-        try:
-            MAPPER.pack_attribute(attribute, value)
-        except Exception as exc:  # whatever it is, it must not be raised inside python-pkcs11
-            raise DeviceRefused(f"the value of {attribute.name} cannot be packed") from exc
+    raw(template)
     return template
+
+
+def raw(template: Template) -> dict[int, bytes]:
+    """Return a template as C has it, for the calls that we make ourselves. Raises DeviceRefused."""
+    return {int(name): _packed(name, value) for name, value in template.items()}
+
+
+def _packed(attribute: Attribute, value: object) -> bytes:
+    _check(attribute, value)
+    try:
+        return bytes(MAPPER.pack_attribute(attribute, value))
+    except Exception as exc:  # whatever it is, it must not be raised inside python-pkcs11
+        raise DeviceRefused(f"the value of {attribute.name} cannot be packed") from exc
 
 
 def check_label(label: str) -> str:
@@ -127,11 +135,6 @@ def kept_copy(id: bytes, label: str) -> Template:  # noqa: A002
 def aes_key(id: bytes, uses: Sequence[Attribute]) -> Template:  # noqa: A002
     """Template of an AES session key that only wraps or unwraps by RFC 3394."""
     return packed(_secret(KeyType.AES, id, "countersign-kek", uses, [Mechanism.AES_KEY_WRAP]) | _EPHEMERAL)
-
-
-def raw(template: Template) -> dict[int, bytes]:
-    """Return a template as C has it, for the calls that we make ourselves. Raises DeviceRefused."""
-    return {int(name): MAPPER.pack_attribute(name, value) for name, value in packed(template).items()}
 
 
 def master_key(id: bytes, label: str, *, stored: bool) -> Template:  # noqa: A002

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -16,9 +17,11 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Se
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import templates
+from hsm.cryptoki import DirectCalls
 from hsm.errors import DeviceError, DeviceRefused
 from hsm.handles import find_by_id
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
+from hsm.plainkey import PlainKey
 from hsm.rsawrap import RsaCover, import_rsa, wrap_to_rsa
 from hsm.watch import beat
 
@@ -54,24 +57,42 @@ class Strategy(StrEnum):
     UNWRAP_AGAIN = "unwrap-again"  # wrap a session key a second time and unwrap that as a non-extractable one
 
 
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """What one delivery works with. `made` are session objects, to be destroyed at its end."""
+
+    session: Session
+    wrap_out: WrapOut
+    label: str
+    made: list[Any]
+    direct: DirectCalls | None = None  # None: keys are made through python-pkcs11
+
+
 def issue(
-    session: Session, cover: Cover, ids: Sequence[bytes], label: str, strategy: Strategy, undo: Undo
+    session: Session,
+    cover: Cover,
+    ids: Sequence[bytes],
+    label: str,
+    strategy: Strategy,
+    undo: Undo,
+    direct: DirectCalls | None = None,
 ) -> list[bytes]:
     """Generate a stored HMAC key for each id and return them wrapped under `cover`.
 
     That is an AES key (32 bytes; RFC 3394, 40 bytes for each key) or an RSA key (OAEP, one block for each key).
     All or nothing: on any failure `undo` destroys every object that may have been stored. The caller holds the
-    lock alone.
+    lock alone. Under an AES key, copy-down is done by `direct` calls where there are any.
     """
     _check(ids)
     made: list[Any] = []
     begun: list[KeyRef] = []
     try:
-        wrap_out = open_cover(session, cover, made)
+        usable = None if isinstance(cover, RsaCover) or strategy is not Strategy.COPY_DOWN else direct
+        delivery = _Delivery(session, open_cover(session, cover, made, usable), label, made, usable)
         wrapped = []
         for id in ids:  # noqa: A001
             begun.append(KeyRef(KeyKind.SECRET, id))
-            wrapped.append(_WAYS[strategy](session, wrap_out, id, label, made))
+            wrapped.append(_WAYS[strategy](delivery, id))
             beat()
     except BaseException as exc:
         undo(begun, exc)
@@ -84,7 +105,7 @@ def issue(
                 each.destroy()
 
 
-def open_cover(session: Session, cover: Cover, made: list[Any]) -> WrapOut:
+def open_cover(session: Session, cover: Cover, made: list[Any], direct: DirectCalls | None = None) -> WrapOut:
     """Import what keys are wrapped under, note the session object in `made`, and return how it wraps."""
     if isinstance(cover, RsaCover):
         name, rsa = cover.hash_name, import_rsa(session, cover.modulus, cover.exponent, _COVER_LABEL)
@@ -92,15 +113,22 @@ def open_cover(session: Session, cover: Cover, made: list[Any]) -> WrapOut:
         return lambda key: wrap_to_rsa(rsa, key, name)
     if len(cover) != KEK_LENGTH:
         raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
-    kek = import_kek(session, cover)
+    kek = import_kek(session, cover, direct=direct)
     made.append(kek)
     return lambda key: wrap(kek, key)
 
 
-def import_kek(session: Session, kek: bytes, uses: Sequence[Attribute] = (Attribute.WRAP,)) -> Any:
+def import_kek(
+    session: Session,
+    kek: bytes,
+    uses: Sequence[Attribute] = (Attribute.WRAP,),
+    direct: DirectCalls | None = None,
+) -> Any:
     """Create the AES session key that wraps. Its value is no secret from us: the caller has it anyway."""
-    template = templates.aes_key(secrets.token_bytes(ID_LENGTH), uses)
-    return session.create_object(templates.packed(template | {Attribute.VALUE: kek}))
+    template = templates.aes_key(secrets.token_bytes(ID_LENGTH), uses) | {Attribute.VALUE: kek}
+    if direct is not None:
+        return PlainKey.create(direct, session, template)
+    return session.create_object(templates.packed(template))
 
 
 def wrap(wrapping: Any, key: Any) -> bytes:
@@ -108,8 +136,10 @@ def wrap(wrapping: Any, key: Any) -> bytes:
     return bytes(wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP))
 
 
-def generate(session: Session, template: templates.Template) -> Any:
+def generate(session: Session, template: templates.Template, direct: DirectCalls | None = None) -> Any:
     """Generate a 32-byte HMAC key from a full template."""
+    if direct is not None:
+        return PlainKey.generate(direct, session, template)
     return session.generate_key(
         KeyType.GENERIC_SECRET,
         templates.SECRET_LENGTH * 8,
@@ -127,41 +157,41 @@ def destroy_all(session: Session, ref: KeyRef) -> int:
     return len(found)
 
 
-def _copy_down(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
-    key = _extractable(session, id, label, made)
-    wrapped = wrap_out(key)
-    _require_sealed(key.copy(templates.kept_copy(id, label)))
+def _copy_down(delivery: _Delivery, id: bytes) -> bytes:  # noqa: A002
+    key = _extractable(delivery, id)
+    wrapped = delivery.wrap_out(key)
+    _require_sealed(key.copy(templates.kept_copy(id, delivery.label)))
     return wrapped
 
 
-def _flip(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002, ARG001
+def _flip(delivery: _Delivery, id: bytes) -> bytes:  # noqa: A002
     # COPYABLE is false because a copy made before the flip would stay extractable.
-    template = templates.hmac_key(id, label, stored=True, extractable=True, modifiable=True)
-    key = generate(session, templates.packed(template | {Attribute.COPYABLE: False}))
-    wrapped = wrap_out(key)
+    template = templates.hmac_key(id, delivery.label, stored=True, extractable=True, modifiable=True)
+    key = generate(delivery.session, templates.packed(template | {Attribute.COPYABLE: False}))
+    wrapped = delivery.wrap_out(key)
     key[Attribute.EXTRACTABLE] = False
     _require_sealed(key)
     return wrapped
 
 
-def _unwrap_again(session: Session, wrap_out: WrapOut, id: bytes, label: str, made: list[Any]) -> bytes:  # noqa: A002
-    inner = session.generate_key(
+def _unwrap_again(delivery: _Delivery, id: bytes) -> bytes:  # noqa: A002
+    inner = delivery.session.generate_key(
         KeyType.AES,
         KEK_LENGTH * 8,
         mechanism=Mechanism.AES_KEY_GEN,
         capabilities=_NO_USES,
         template=templates.aes_key(secrets.token_bytes(ID_LENGTH), (Attribute.WRAP, Attribute.UNWRAP)),
     )
-    made.append(inner)
-    key = _extractable(session, id, label, made)
-    wrapped = wrap_out(key)
+    delivery.made.append(inner)
+    key = _extractable(delivery, id)
+    wrapped = delivery.wrap_out(key)
     kept = inner.unwrap_key(  # type: ignore[attr-defined]  # the class is made from the key's uses
         ObjectClass.SECRET_KEY,
         KeyType.GENERIC_SECRET,
         wrap(inner, key),
         mechanism=Mechanism.AES_KEY_WRAP,
         capabilities=_NO_USES,
-        template=templates.hmac_key(id, label, stored=True, extractable=False, modifiable=False),
+        template=templates.hmac_key(id, delivery.label, stored=True, extractable=False, modifiable=False),
     )
     _require_sealed(kept)
     return wrapped
@@ -170,10 +200,10 @@ def _unwrap_again(session: Session, wrap_out: WrapOut, id: bytes, label: str, ma
 _WAYS = {Strategy.COPY_DOWN: _copy_down, Strategy.FLIP: _flip, Strategy.UNWRAP_AGAIN: _unwrap_again}
 
 
-def _extractable(session: Session, id: bytes, label: str, made: list[Any]) -> Any:  # noqa: A002
-    template = templates.hmac_key(id, label, stored=False, extractable=True, modifiable=True)
-    key = generate(session, template)
-    made.append(key)
+def _extractable(delivery: _Delivery, id: bytes) -> Any:  # noqa: A002
+    template = templates.hmac_key(id, delivery.label, stored=False, extractable=True, modifiable=True)
+    key = generate(delivery.session, template, delivery.direct)
+    delivery.made.append(key)
     return key
 
 

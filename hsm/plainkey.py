@@ -1,0 +1,61 @@
+"""What does it take to make, wrap and copy a key for a delivery? One call into the module for each step.
+
+python-pkcs11 reads a dozen attributes of every object that it makes. After each of these calls a thread waits for the
+interpreter again, which on a busy gateway takes longer than the delivery. So where the module can be called directly,
+these objects stand in for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pkcs11 import Attribute, Mechanism, Session
+
+from hsm import templates
+from hsm.cryptoki import DirectCalls
+
+
+@dataclass(frozen=True, slots=True)
+class PlainKey:
+    """A secret key in one session. Every method raises PKCS11Error."""
+
+    direct: DirectCalls
+    session: int
+    handle: int
+
+    @classmethod
+    def create(cls, direct: DirectCalls, session: Session, template: templates.Template) -> Self:
+        """Import a key."""
+        number = _number(session)
+        return cls(direct, number, direct.create(number, templates.raw(template)))
+
+    @classmethod
+    def generate(cls, direct: DirectCalls, session: Session, template: templates.Template) -> Self:
+        """Generate a generic secret of 32 bytes."""
+        number, length = _number(session), {Attribute.VALUE_LEN: templates.SECRET_LENGTH}
+        made = direct.generate(number, Mechanism.GENERIC_SECRET_KEY_GEN, templates.raw(template | length))
+        return cls(direct, number, made)
+
+    def copy(self, template: templates.Template) -> PlainKey:
+        """Copy it, with these attributes changed."""
+        made = self.direct.copy(self.session, self.handle, templates.raw(template))
+        return PlainKey(self.direct, self.session, made)
+
+    def wrap_key(self, key: Any, mechanism: Mechanism) -> bytes:
+        """Wrap another under this one; that one has a handle."""
+        return self.direct.wrap(self.session, mechanism, self.handle, int(key.handle))
+
+    def get_attributes(self, names: Sequence[Attribute]) -> dict[Attribute, bool]:
+        """Read attributes that are true or false."""
+        values = self.direct.flags(self.session, self.handle, [int(name) for name in names])
+        return dict(zip(names, values, strict=True))
+
+    def destroy(self) -> None:
+        """Destroy it."""
+        self.direct.destroy(self.session, self.handle)
+
+
+def _number(session: Session) -> int:
+    return int(session.handle)  # type: ignore[attr-defined]  # the type stub leaves it out
