@@ -1,4 +1,4 @@
-"""How does a new keyset take its place: bound by the HSM, written with what gives way to it, in one unit.
+"""How does a new keyset take its place: made and bound by the HSM, written with what gives way to it, in one unit.
 
 Begun again if the user or a keyset changed meanwhile, so that two who issue at once never overrun what is allowed.
 """
@@ -20,7 +20,7 @@ from gateway.scenarios import bindings, keynames
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, finish
-from gateway.scenarios.packaging import Plan
+from gateway.scenarios.packaging import Plan, make_package
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store import devices, keysets, loose_keys, users
 from gateway.store.database import Connection
@@ -48,27 +48,40 @@ class _Bound:
     ended: Sequence[tuple[Keyset, Keyset]]
 
 
-async def adopt(ctx: Context, issue: Issue, package: Package) -> tuple[Keyset, Device]:
-    """Write the keyset with the HSM's MAC; begin again if the user changed meanwhile.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A user who may have new keys, and every keyset it ever had, as of one moment."""
+
+    user: User
+    keysets: Sequence[Keyset]
+
+
+async def adopt(ctx: Context, issue: Issue, seen: Seen) -> tuple[Package, Keyset, Device]:
+    """Have planned keys made, and write the keyset with the HSM's MAC; bind again if the user changed meanwhile.
 
     Raises:
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``devices_full``, ``concurrent_change``.
         BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
+    package, bound = await ctx.on_device(_make, ctx, issue, seen)
     for _ in range(_TRIES):
-        user, present = await ctx.reading(gather, issue)
-        # Not the plan's whole second: an answer of that very second was given while the older keys were active.
-        bound = await ctx.on_device(_bind_all, ctx, issue, package, user, present, ctx.clock.now())
-        device = await ctx.unit(_write, issue, user, bound)
+        device = await ctx.unit(_write, issue, seen.user, bound)
         if device is not None:
-            return bound.fresh, device
+            return package, bound.fresh, device
+        seen = await ctx.reading(gather, issue)
+        bound = await ctx.on_device(_bind_all, ctx, issue, package, seen)
     raise Refusal("concurrent_change")
 
 
-def gather(connection: Connection, issue: Issue) -> tuple[User, list[Keyset]]:
+def gather(connection: Connection, issue: Issue) -> Seen:
     """Return the user and its keysets; refuses unless it may have new keys, for the device that is named."""
     plan = issue.plan
-    user = users.find_user(connection, plan.application_id, plan.user_id)
+    return look(connection, issue, users.find_user(connection, plan.application_id, plan.user_id))
+
+
+def look(connection: Connection, issue: Issue, user: User | None) -> Seen:
+    """Return the user, found in this unit, and its keysets; refuses as above."""
+    plan = issue.plan
     if user is None:
         raise Refusal("not_found", "unknown user")
     user_rules.require_open(user, issue.asker.application.policy.failures_most)
@@ -78,7 +91,7 @@ def gather(connection: Connection, issue: Issue) -> tuple[User, list[Keyset]]:
         if device is None or device.status is DeviceStatus.REMOVED:
             raise Refusal("not_found", "unknown or removed device", detail="The user has no such device.")
     _giving_way(issue, present, plan.now)
-    return user, present
+    return Seen(user, present)
 
 
 def _giving_way(issue: Issue, present: Sequence[Keyset], now: datetime) -> list[Keyset]:
@@ -135,14 +148,19 @@ def _lapse(plan: Plan) -> datetime | None:
     return plan.now + timedelta(hours=plan.policy.register_hours)
 
 
-def _bind_all(
-    ctx: Context, issue: Issue, package: Package, user: User, present: Sequence[Keyset], now: datetime
-) -> _Bound:
+def _make(ctx: Context, issue: Issue, seen: Seen) -> tuple[Package, _Bound]:
+    package = make_package(ctx, issue.plan)
+    return package, _bind_all(ctx, issue, package, seen)
+
+
+def _bind_all(ctx: Context, issue: Issue, package: Package, seen: Seen) -> _Bound:
     """Bind the new keyset, and those that give way to it as ended.
 
     The user's state is believed because the HSM vouches for it in each of the user's keysets, ended ones included;
     so is what each keyset says of its device.
     """
+    # Not the plan's whole second: an answer of that very second was given while the older keys were active.
+    now, user, present = ctx.clock.now(), seen.user, seen.keysets
     for keyset in present:
         bindings.require_bound(ctx, keyset, user.status)
     ended = []
@@ -160,7 +178,7 @@ def _write(connection: Connection, issue: Issue, user: User, bound: _Bound) -> D
         return None
     if not loose_keys.adopt_keys(connection, plan.stored):
         raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
-    gone = _make_place(connection, issue)
+    device, gone = _make_place(connection, issue)
     keysets.insert_keyset(connection, fresh)
     made = {"delivery": fresh.delivery, "device_id": plan.device_id, "policy_version": plan.policy_version}
     lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, made)]
@@ -173,27 +191,28 @@ def _write(connection: Connection, issue: Issue, user: User, bound: _Bound) -> D
         lines.append(_event(issue, EventType.DEVICE_REMOVED, "removed", None, detail, "replaced"))
     record(connection, lines)
     finish(connection, issue.asker, issue.once, fresh.id, plan.now)
-    return devices.devices_of(connection, plan.application_id, plan.user_id)[plan.device_id]
+    return device
 
 
-def _make_place(connection: Connection, issue: Issue) -> set[str]:
-    """Add the device if it is a new one; return those that gave way to it."""
+def _make_place(connection: Connection, issue: Issue) -> tuple[Device, set[str]]:
+    """Return the device, added if it is a new one, and those that gave way to it."""
     plan = issue.plan
+    others = devices.devices_of(connection, plan.application_id, plan.user_id)
+    if not plan.is_new_device:
+        return others[plan.device_id], set()
     gone: set[str] = set()
     if device_rules.replaces_all(_named(plan), _most(issue)):
-        others = devices.devices_of(connection, plan.application_id, plan.user_id)
         gone = devices.remove_devices(connection, others, plan.now)
-    if plan.is_new_device:
-        made = Device(
-            id=plan.device_id,
-            application_id=plan.application_id,
-            user_id=plan.user_id,
-            push_provider=None,
-            push_id=None,
-            created_at=plan.now,
-        )
-        devices.insert_device(connection, made)
-    return gone
+    made = Device(
+        id=plan.device_id,
+        application_id=plan.application_id,
+        user_id=plan.user_id,
+        push_provider=None,
+        push_id=None,
+        created_at=plan.now,
+    )
+    devices.insert_device(connection, made)
+    return made, gone
 
 
 def _event(

@@ -17,10 +17,10 @@ from gateway.rules.secret_strength import BITS_LEAST, is_strong
 from gateway.rules.user_settings import policy_for
 from gateway.scenarios import keynames
 from gateway.scenarios.access import Asker
-from gateway.scenarios.adoption import Issue, adopt, gather
+from gateway.scenarios.adoption import Issue, Seen, adopt, look
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, release
-from gateway.scenarios.packaging import Plan, Sealing, make_package
+from gateway.scenarios.packaging import Plan, Sealing
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.representation import keyset_view
 from gateway.store import loose_keys, users
@@ -49,6 +49,18 @@ class Issued:
     package: Package
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request for new keys, as it came."""
+
+    asker: Asker
+    user_id: str
+    delivery: Delivery
+    given: Given
+    once: Once
+    origin: Origin
+
+
 async def issue_keyset(
     ctx: Context,
     asker: Asker,
@@ -74,31 +86,22 @@ async def issue_keyset(
             ``already_delivered``.
         BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
-    policy = await ctx.reading(_policy_for, asker, user_id)
-    issue = Issue(asker, _make_plan(ctx, asker, policy, user_id, delivery, given), once, origin)
-    await ctx.unit(_plan_keys, issue)
+    issue, seen = await ctx.unit(_plan_keys, ctx, _Asked(asker, user_id, delivery, given, once, origin))
     try:
-        package = await ctx.on_device(make_package, ctx, issue.plan)
-        keyset, device = await adopt(ctx, issue, package)
+        package, keyset, device = await adopt(ctx, issue, seen)
     except BaseException:
         await ctx.unit(_give_up, issue, ctx.clock.now())
         raise
     return Issued(keyset_view(keyset, device), package)
 
 
-def _policy_for(connection: Connection, asker: Asker, user_id: str) -> Policy:
-    user = users.find_user(connection, asker.application.id, user_id)
-    return policy_for(asker.application.policy, None if user is None else user.settings)
-
-
-def _make_plan(
-    ctx: Context, asker: Asker, policy: Policy, user_id: str, delivery: Delivery, given: Given
-) -> Plan:
+def _make_plan(ctx: Context, asked: _Asked, policy: Policy) -> Plan:
+    delivery, given = asked.delivery, asked.given
     _check_secret(delivery, given.secret, policy)
     if (delivery is Delivery.SEALED) != (given.sealing is not None):
         detail = "wrap_key and oaep belong to the delivery sealed, and only there."
         raise Refusal("malformed_request", "key and delivery do not fit", detail=detail)
-    plan = new_plan(ctx, asker.application, policy, user_id, delivery, given.device_id)
+    plan = new_plan(ctx, asked.asker.application, policy, asked.user_id, delivery, given.device_id)
     return replace(plan, given_secret=given.secret, sealing=given.sealing)
 
 
@@ -148,12 +151,18 @@ def _check_secret(delivery: Delivery, given_secret: str | None, policy: Policy) 
         raise Refusal("not_allowed_by_policy", "weak secret", detail=detail)
 
 
-def _plan_keys(connection: Connection, issue: Issue) -> None:
-    plan = issue.plan
-    if claim(connection, issue.asker, issue.once, plan.now) is not None:
+def _plan_keys(connection: Connection, ctx: Context, asked: _Asked) -> tuple[Issue, Seen]:
+    """Decide what is to be made, and note it before it is made."""
+    asker = asked.asker
+    user = users.find_user(connection, asker.application.id, asked.user_id)
+    policy = policy_for(asker.application.policy, None if user is None else user.settings)
+    plan = _make_plan(ctx, asked, policy)
+    issue = Issue(asker, plan, asked.once, asked.origin)
+    if claim(connection, asker, asked.once, plan.now) is not None:
         raise Refusal("already_delivered", "repeated issue")
-    gather(connection, issue)
+    seen = look(connection, issue, user)
     loose_keys.plan_keys(connection, plan.stored, plan.keyset_id, plan.now)
+    return issue, seen
 
 
 def _give_up(connection: Connection, issue: Issue, now: datetime) -> None:

@@ -12,16 +12,25 @@ from gateway.store.tables import devices, pushes
 
 _row = row_of(Device)
 _NOWHERE = {"push_provider": None, "push_id": None}
+_INSERT = sa.insert(devices)
+_OF_USER = (
+    sa.select(devices)
+    .where(
+        devices.c.application_id == sa.bindparam("application_id"),
+        devices.c.user_id == sa.bindparam("user_id"),
+    )
+    .order_by(devices.c.id)
+)
 
 
 def insert_device(connection: Connection, device: Device) -> None:
     """Add a device."""
-    connection.execute(sa.insert(devices), _row(device))
+    connection.execute(_INSERT, _row(device))
 
 
 def devices_of(connection: Connection, application_id: str, user_id: str) -> dict[str, Device]:
     """Return every device the user ever had by id, oldest first."""
-    rows = connection.execute(sa.select(devices).where(_of(application_id, user_id)).order_by(devices.c.id))
+    rows = connection.execute(_OF_USER, {"application_id": application_id, "user_id": user_id})
     return {row.id: Device(**row._mapping) for row in rows}
 
 
@@ -45,6 +54,8 @@ def change_push(connection: Connection, device_id: str, provider: str | None, id
 
 def remove_devices(connection: Connection, ids: Collection[str], now: datetime) -> set[str]:
     """Remove devices: forget where they could be woken up, and that they were to be; return those that were there."""
+    if not ids:
+        return set()
     chosen = devices.c.id.in_(list(ids))
     gone = (
         sa.update(devices)
@@ -55,7 +66,3 @@ def remove_devices(connection: Connection, ids: Collection[str], now: datetime) 
     removed = set(connection.execute(gone).scalars())
     connection.execute(sa.delete(pushes).where(pushes.c.device_id.in_(list(removed))))
     return removed
-
-
-def _of(application_id: str, user_id: str) -> sa.ColumnElement[bool]:
-    return sa.and_(devices.c.application_id == application_id, devices.c.user_id == user_id)

@@ -1,7 +1,6 @@
 """What is remembered of keysets: handles, states, and what the HSM vouched for."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +9,12 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.user import User
+from gateway.store.rows import row_of
 from gateway.store.tables import keysets, users
 from gateway.store.users import user_of
 
 _COLUMNS = tuple(column.name for column in keysets.c)
+_row_of_keyset = row_of(Keyset)
 _INSERT = sa.insert(keysets)
 _OF_USER = (
     sa.select(keysets)
@@ -38,7 +39,7 @@ _DELIVERIES = {str(word): word for word in Delivery}
 
 def insert_keyset(connection: Connection, keyset: Keyset) -> None:
     """Add a keyset."""
-    connection.execute(_INSERT, asdict(keyset))
+    connection.execute(_INSERT, _row_of_keyset(keyset))
 
 
 def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
@@ -80,7 +81,7 @@ def lapsed_keysets(connection: Connection, now: datetime, most: int) -> list[Key
 
 def change_keyset(connection: Connection, seen: Keyset, changed: Keyset) -> bool:
     """Replace the row if it still is the one seen (its binding tells), and say whether it was."""
-    values = {name: value for name, value in asdict(changed).items() if value != getattr(seen, name)}
+    values = {name: value for name, value in _row_of_keyset(changed).items() if value != getattr(seen, name)}
     values["binding"] = changed.binding  # there is always something to write, or it would be no statement
     statement = (
         sa.update(keysets).where(keysets.c.id == seen.id, keysets.c.binding == seen.binding).values(**values)

@@ -20,8 +20,9 @@ _ADOPT = sa.delete(loose_keys).where(
 
 def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
     """Note objects that are about to be made."""
-    for uri in uris:
-        connection.execute(_PLAN, {"uri": uri, "keyset_id": keyset_id, "planned_at": now, "doomed_at": None})
+    rows = [{"uri": uri, "keyset_id": keyset_id, "planned_at": now, "doomed_at": None} for uri in uris]
+    if rows:
+        connection.execute(_PLAN, rows)
 
 
 def adopt_keys(connection: Connection, uris: Sequence[str]) -> bool:
