@@ -238,6 +238,8 @@ def make_context(
             client_url=settings.client_url,
             door_pin=door_pin(settings),
             content_bytes_most=settings.content_bytes_most,
+            uploads_most=settings.uploads_most,
+            upload_bytes_most=settings.upload_bytes_most,
         )
     finally:
         store_threads.shutdown()

@@ -71,8 +71,11 @@ CATALOGUE: dict[str, Problem] = {
                 "Wait for the seconds in `Retry-After`. Requests that fail to authenticate are counted by address."),
         Problem("too_many_streams", _M.TOO_MANY, "There are as many event streams as there may be",
                 "Use those that are open, or wait for the seconds in `Retry-After`."),
+        Problem("too_many_uploads", _M.TOO_MANY, "As much content as may waits for its transactions",
+                "Create the transactions, or wait: content that none uses goes after an hour."),
         Problem("unsupported_media_type", _M.MEDIA, "The media type or encoding is not accepted",
-                "Send `Content-Type: application/json` without Content-Encoding."),
+                "Send `Content-Type: application/json` without Content-Encoding; with content by itself, its own "
+                "media type."),
         Problem("user_blocked", _M.CONFLICT, "The user is blocked",
                 "Unblock the user first; a blocked user can only be unblocked or deleted."),
         Problem("user_deleted", _M.CONFLICT, "The user was deleted",

@@ -104,6 +104,18 @@ class Settings(BaseSettings):
     content_bytes_most: int = Field(
         16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Most bytes of a transaction's content."
     )
+    uploads_most: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Most contents of one application (`POST /v1/contents`) that no transaction has used.",
+    )
+    upload_bytes_most: int = Field(
+        256 * 1024 * 1024,
+        ge=64 * 1024 * 1024,
+        description="Most bytes of them in all. One without a Content-Length counts as the largest there may be "
+        "until it has come.",
+    )
     event_streams_most: int = Field(
         100, ge=1, le=10_000, description="Most event streams (`GET /v1/events/stream`) of a process."
     )

@@ -46,25 +46,35 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
         Refusal: ``too_large``, ``too_slow``, ``unsupported_media_type`` for an encoded body,
             ``malformed_request`` when the caller went away.
     """
-    too_large = Refusal("too_large", detail=f"A request has at most {most_bytes} bytes here.")
-    if request.headers.get("content-encoding"):
-        raise Refusal("unsupported_media_type", "Content-Encoding")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > most_bytes:
-        raise too_large
+    declared_bytes(request, most_bytes)
     parts, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for part in request.stream():
                 size += len(part)
                 if size > most_bytes:
-                    raise too_large
+                    raise too_large(most_bytes)
                 parts.append(part)
     except TimeoutError:
         raise Refusal("too_slow", detail=f"A body comes within {_BODY_SECONDS} seconds.") from None
     except ClientDisconnect:
         raise Refusal("malformed_request", "the caller went away") from None
     return b"".join(parts)
+
+
+def declared_bytes(request: Request, most_bytes: int) -> int | None:
+    """Return what Content-Length says, None if it says nothing; refuse an encoded body, or one beyond the limit."""
+    if request.headers.get("content-encoding"):
+        raise Refusal("unsupported_media_type", "Content-Encoding")
+    declared = request.headers.get("content-length")
+    if declared is not None and (not declared.isdecimal() or int(declared) > most_bytes):
+        raise too_large(most_bytes)
+    return None if declared is None else int(declared)
+
+
+def too_large(most_bytes: int) -> Refusal:
+    """Return the refusal of a body beyond the limit."""
+    return Refusal("too_large", detail=f"A request has at most {most_bytes} bytes here.")
 
 
 def require_json(request: Request) -> None:

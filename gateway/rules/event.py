@@ -31,6 +31,7 @@ class EventType(StrEnum):
     KEY_DESTROYED = "key.destroyed"
     HOUSE_KEY_ROTATED = "house_key.rotated"
     HOUSE_KEY_RETIRED = "house_key.retired"
+    CONTENT_RECEIVED = "content.received"
     TRANSACTION_CREATED = "transaction.created"
     TRANSACTION_BROKEN = "transaction.binding_broken"
     TRANSACTION_SETTLED = "transaction.settled"
@@ -74,6 +75,7 @@ CATALOGUE: dict[EventType, str] = {
     EventType.KEY_DESTROYED: "a key nobody needs any more was destroyed on the token",
     EventType.HOUSE_KEY_ROTATED: "a new version of a key of the gateway was made, or its rows were bound to it anew",
     EventType.HOUSE_KEY_RETIRED: "an old version of a key of the gateway, which no row used any more, was destroyed",
+    EventType.CONTENT_RECEIVED: "an application handed in content by itself, for a transaction to come",
     EventType.TRANSACTION_CREATED: "an application created a transaction",
     EventType.TRANSACTION_BROKEN: "a row of a transaction is not the one the HSM vouched for",
     EventType.TRANSACTION_SETTLED: "a transaction was confirmed, declined or cancelled",

@@ -81,6 +81,8 @@ class Context(StoreAccess):
     client_url: str
     door_pin: bytes | None
     content_bytes_most: int
+    uploads_most: int
+    upload_bytes_most: int
 
     def at(self, desk: Desk) -> "Context":
         """Return this context for work that only uses keys, all of it in the one turn that the desk stands for."""

@@ -12,6 +12,7 @@ from gateway.rules.user import User
 from gateway.scenarios import bindings, keynames, settling
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import SYSTEM, make_event, record
+from gateway.scenarios.uploads import sweep_uploads
 from gateway.store import applications, guards, keysets, loose_keys, pushes, transactions, users
 from gateway.store.database import Connection
 from hsm.errors import InvalidUri, KeyElsewhere, KeyProtected
@@ -194,7 +195,8 @@ def _subject(keyset_id: str, owners: Sequence[_Owner]) -> dict[str, str]:
 
 
 async def forget_old_marks(ctx: Context) -> None:
-    """Drop used codes, idempotency keys and pushes that are too old to matter, and fold the database's log."""
+    """Drop codes, idempotency keys, pushes and unused content that are over, and fold the database's log."""
     await ctx.unit(guards.forget_expired, ctx.clock.now())
     await ctx.unit(pushes.forget_expired, ctx.clock.now())
+    await sweep_uploads(ctx)
     await ctx.in_store_thread(ctx.database.tidy)

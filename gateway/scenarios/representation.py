@@ -16,6 +16,7 @@ from gateway.rules.user import User
 from gateway.store.authentications import Authentication
 from gateway.store.events import Event
 from gateway.store.transactions import Attempt
+from gateway.store.uploads import Upload
 from gateway.wire import base64s
 from gateway.wire.timestep import format_time
 
@@ -123,6 +124,19 @@ def created_view(transaction: Transaction) -> dict[str, Any]:
     """Return the transaction as it was when it was created: what a repeated creation gets."""
     view = transaction_view(transaction)
     return view | {"status": TransactionStatus.PENDING, "reason": None, "settled_at": None}
+
+
+def upload_view(upload: Upload) -> dict[str, Any]:
+    """Return content that was handed in by itself, for a transaction to come."""
+    assert upload.content_sha256 is not None
+    return {
+        "id": upload.id,
+        "media_type": upload.media_type,
+        "size": upload.size,
+        "content_sha256": base64s.encode(upload.content_sha256),
+        "created_at": _time(upload.created_at),
+        "expires_at": _time(upload.expires_at),
+    }
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, finish
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import created_view, transaction_view
-from gateway.store import keysets, pushes, transactions, users
+from gateway.scenarios.uploads import no_such_content, require_vouched
+from gateway.store import keysets, pushes, transactions, uploads, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
+from gateway.store.uploads import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Wish:
     digits: int | None
     kpublic_required: bool | None
     scoring: ScoringSetting = ScoringSetting.POLICY
+    content_id: str | None = None  # in the place of content and media type
 
 
 async def create_transaction(
@@ -50,19 +53,44 @@ async def create_transaction(
 
     Raises:
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``no_active_keys``, ``not_allowed_by_policy``,
-            ``idempotency_mismatch``.
+            ``idempotency_mismatch``, ``integrity_failure``.
     """
-    transaction = await asyncio.to_thread(_draft, ctx, asker, wish)  # hashes up to the largest content
-    transaction = await ctx.on_device(bindings.bind_transaction, ctx, transaction)
-    view, new = await ctx.unit(_create, ctx, asker, transaction, wish.content, once, origin)
+    upload: Upload | None = None
+    if wish.content_id is not None:
+        upload = await ctx.reading(
+            uploads.find_upload, asker.application.id, wish.content_id, ctx.clock.now()
+        )
+        if upload is None:
+            return await ctx.unit(_repeat, ctx, asker, once)
+    transaction = await asyncio.to_thread(
+        _draft, ctx, asker, wish, upload
+    )  # hashes up to the largest content
+    transaction = await ctx.on_device(_bind, ctx, transaction, upload)
+    view, new = await ctx.unit(_create, ctx, asker, transaction, upload or wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
     return view, new
 
 
-def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
+def _repeat(connection: Connection, ctx: Context, asker: Asker, once: Once) -> tuple[dict[str, Any], bool]:
+    """Return the transaction that an earlier request under the key made of the content, or refuse."""
+    earlier = claim(connection, asker, once, ctx.clock.now())
+    if earlier is None:
+        raise no_such_content()
+    return created_view(_load(connection, asker, earlier)), False
+
+
+def _bind(ctx: Context, transaction: Transaction, upload: Upload | None) -> Transaction:
+    if upload is not None:
+        require_vouched(ctx, upload)
+    return bindings.bind_transaction(ctx, transaction)
+
+
+def _draft(ctx: Context, asker: Asker, wish: Wish, upload: Upload | None) -> Transaction:
     policy = asker.application.policy
     now = ctx.clock.now()
     _require_allowed(policy, wish, ctx.content_bytes_most)
+    digest = hashlib.sha256(wish.content).digest() if upload is None else upload.content_sha256
+    assert digest is not None
     return Transaction(
         id=new_id("txn", now),
         application_id=asker.application.id,
@@ -71,9 +99,9 @@ def _draft(ctx: Context, asker: Asker, wish: Wish) -> Transaction:
         status=TransactionStatus.PENDING,
         reason=None,
         title=wish.title,
-        media_type=wish.media_type,
-        size=len(wish.content),
-        content_sha256=hashlib.sha256(wish.content).digest(),
+        media_type=wish.media_type if upload is None else upload.media_type,
+        size=len(wish.content) if upload is None else upload.size,
+        content_sha256=digest,
         digits=wish.digits or policy.digits,
         offline=wish.offline,
         kpublic_required=policy.kpublic_required if wish.kpublic_required is None else wish.kpublic_required,
@@ -103,7 +131,7 @@ def _create(
     ctx: Context,
     asker: Asker,
     transaction: Transaction,
-    content: bytes,
+    content: bytes | Upload,
     once: Once,
     origin: Origin,
 ) -> tuple[dict[str, Any], bool]:
@@ -120,19 +148,34 @@ def _create(
     needs_kpublic = transaction.kpublic_required or application.policy.kpublic_required
     if not keysets.can_confirm(connection, application.id, user.user_id, now, needs_kpublic=needs_kpublic):
         raise Refusal("no_active_keys")
-    transactions.insert_transaction(connection, transaction, content)
+    _insert(connection, transaction, content)
     event = make_event(
         EventType.TRANSACTION_CREATED,
         "created",
         now,
         origin,
-        detail={"kind": transaction.kind, "media_type": transaction.media_type, "size": transaction.size},
+        detail=_told(transaction, content),
         **settling.subject(application.id, transaction),
     )
     record(connection, [event])
     _wake_phones(connection, application, transaction)
     finish(connection, asker, once, transaction.id, now)
     return created_view(transaction), True
+
+
+def _told(transaction: Transaction, content: bytes | Upload) -> dict[str, object]:
+    told: dict[str, object] = {"kind": transaction.kind, "media_type": transaction.media_type}
+    told["size"] = transaction.size
+    return told | ({"content_id": content.id} if isinstance(content, Upload) else {})
+
+
+def _insert(connection: Connection, transaction: Transaction, content: bytes | Upload) -> None:
+    if not isinstance(content, Upload):
+        transactions.insert_transaction(connection, transaction, content)
+        return
+    transactions.insert_transaction(connection, transaction, b"")
+    if not uploads.use_upload(connection, content, transaction.id):
+        raise no_such_content()
 
 
 def _wake_phones(connection: Connection, application: Application, transaction: Transaction) -> None:

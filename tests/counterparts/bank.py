@@ -7,6 +7,7 @@ gives the raw answer, for tests that send what no bank would.
 import base64
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -104,6 +105,14 @@ class Bank(BankLine):
 
     # Transactions
 
+    def upload(
+        self, content: bytes | Iterable[bytes], media_type: str = "application/pdf", **headers: str
+    ) -> Json:
+        """Hand in content by itself, for one transaction; pieces go out one after the other."""
+        return self.call(
+            "POST", "/v1/contents", content=content, headers={"Content-Type": media_type, **headers}
+        )
+
     def create_transaction(
         self,
         user: str,
@@ -116,9 +125,12 @@ class Bank(BankLine):
     ) -> Json:
         """Ask the user to confirm a text or a document.
 
-        `more`: title, kind, expires_in, callback, confirmation. Without a key given each call is a new one.
+        `more`: title, kind, expires_in, callback, confirmation, or content_id of what was handed in by itself.
+        Without a key given each call is a new one.
         """
-        body: Json = {"user": user, "media_type": media_type, **more}
+        body: Json = {"user": user, **more}
+        if "content_id" not in more:
+            body["media_type"] = media_type
         if text is not None:
             body["text"] = text
         if content is not None:

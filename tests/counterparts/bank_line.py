@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,7 +60,7 @@ class BankLine:
         path: str,
         *,
         json: object = None,
-        content: bytes | None = None,
+        content: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> httpx2.Response:
@@ -84,11 +84,12 @@ class BankLine:
         path: str,
         body: object = None,
         *,
+        content: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Json:
         """One exchange that should succeed; raises BankRefused."""
-        response = self.request(method, path, json=body, headers=headers, params=params)
+        response = self.request(method, path, json=body, content=content, headers=headers, params=params)
         if response.status_code >= ERRORS_FROM:
             raise BankRefused(response)
         found = response.json()

@@ -8,7 +8,14 @@ from pydantic import BaseModel
 
 from gateway.api.application import authentication_forms, models, policy_forms, views
 from gateway.api.application.asking import Ask
-from gateway.api.application.handlers import accounts, authentications, event_streams, policies, transactions
+from gateway.api.application.handlers import (
+    accounts,
+    authentications,
+    contents,
+    event_streams,
+    policies,
+    transactions,
+)
 from gateway.api.problems import Reply
 from gateway.scenarios.context import Context
 
@@ -49,6 +56,7 @@ class Call:
     key_required: bool = False
     key_accepted: bool = False
     carries_content: bool = False
+    is_content: bool = False  # its body is content by itself, read while it comes
     follows: bool = False  # answers with server-sent events, each of which is what ``gives`` says
     carries_secret: bool = False  # of its body no plain hash is kept, or the secret could be searched for
     problems: tuple[str, ...] = ()
@@ -123,12 +131,16 @@ CALLS: tuple[Call, ...] = (
          gives=views.ActivationCode,
          problems=("not_found", "keyset_not_open", "already_delivered", "user_blocked", "user_deleted",
                    "integrity_failure")),
+    Call(method="POST", path="/v1/contents", name="uploadContent",
+         about="Hand in content by itself, as it is, for one transaction that names it within an hour.",
+         scope="transaction:write", handler=contents.receive, gives=views.ContentView, statuses=(201,),
+         is_content=True, problems=("unsupported_media_type", "too_many_uploads")),
     Call(method="POST", path="/v1/transactions", name="createTransaction",
          about="Ask a user to confirm something.", scope="transaction:write",
          handler=transactions.create, takes=models.CreateTransaction, gives=views.TransactionView,
          statuses=(201,), key_required=True, key_accepted=True, carries_content=True,
          problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
-                   "idempotency_mismatch", "in_progress")),
+                   "idempotency_mismatch", "in_progress", "integrity_failure")),
     Call(method="GET", path="/v1/transactions", name="listTransactions",
          about="Read a page of transactions, newest first.", scope="transaction:read",
          handler=transactions.list_page, gives=views.TransactionList,

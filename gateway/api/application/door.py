@@ -17,6 +17,7 @@ from gateway.api.application.openapi import document
 from gateway.api.application.reading import read_ask
 from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
+from gateway.api.incoming import read_incoming
 from gateway.api.problems import Reply, problem_reply
 from gateway.api.raw_path import RawPath
 from gateway.api.read_to_end import ReadToEnd
@@ -29,6 +30,7 @@ from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import seal
 from gateway.scenarios.recording import Origin
+from gateway.store.transactions import PART_BYTES
 
 _LARGE = 64 * 1024
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -98,9 +100,13 @@ async def _answer(ctx: Context, call: Call, request: Request, origin: Origin) ->
     asker = await authenticate_application(ctx, authorization, origin)
     try:
         asker.require_scope(call.scope)
+        if call.is_content:
+            content = read_incoming(request, ctx.content_bytes_most, PART_BYTES)
+            return await call.handler(ctx, await read_ask(call, request, asker, b"", origin, content))
         raw = await read_body(request, call.body_most(ctx.content_bytes_most))
         origin = await _origin(origin, call, raw)
         ask = await read_ask(call, request, asker, raw, origin)
+        del raw  # large content is in it
         if call.carries_secret:
             ask = replace(ask, once=await seal(ctx, asker, ask.once))
         return await call.handler(ctx, ask)

@@ -6,16 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.api.application.policy_forms import PolicyValues
 from gateway.api.describing import Base64
+from gateway.api.incoming import MEDIA_TYPE_MOST, MEDIA_TYPE_PATTERN
 
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Seconds = Annotated[int, Field(ge=1, le=365 * 86400)]
 Step = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
-def _only(there: str, *absent: str) -> dict[str, Any]:
-    """Return the condition that one member is given and others are not."""
-    members = {there: {"type": "string"}, **{name: {"type": "null"} for name in absent}}
-    return {"required": [there], "properties": members}
+def _only(*there: str, absent: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the condition that these members are given and others are not."""
+    given: dict[str, Any] = {name: {"type": "string"} for name in there}
+    return {"required": [*there], "properties": given | {name: {"type": "null"} for name in absent}}
 
 
 class Body(BaseModel):
@@ -73,28 +74,37 @@ class ConfirmationSettings(Body):
 
 
 class CreateTransaction(Body):
-    """What the user is asked to confirm: text, or binary content in base64."""
+    """What the user is asked to confirm: text, binary content in base64, or what was handed in by itself."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [_only("text", "content"), _only("content", "text")]}
+        json_schema_extra={
+            "oneOf": [
+                _only("text", "media_type", absent=("content", "content_id")),
+                _only("content", "media_type", absent=("text", "content_id")),
+                _only("content_id", absent=("text", "content", "media_type")),
+            ]
+        }
     )
 
     user: Id
     kind: Literal["sign", "authenticate"] = "sign"
     title: str | None = Field(None, min_length=1, max_length=256)
-    media_type: str = Field(
-        min_length=3, max_length=127, pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(; ?[ -~]+)?$"
-    )
+    media_type: str | None = Field(None, min_length=3, max_length=MEDIA_TYPE_MOST, pattern=MEDIA_TYPE_PATTERN)
     text: str | None = Field(None, min_length=1)
     content: Base64 | None = None
+    content_id: Id | None = Field(
+        None, description="Content of `POST /v1/contents`, once; it has its media type already."
+    )
     expires_in: Seconds | None = None
     callback: str | None = Field(None, max_length=2000)
     confirmation: ConfirmationSettings = ConfirmationSettings()
 
     @model_validator(mode="after")
     def _one_content(self) -> "CreateTransaction":
-        if (self.text is None) == (self.content is None):
-            raise ValueError("exactly one of text and content is needed")
+        if sum(value is not None for value in (self.text, self.content, self.content_id)) != 1:
+            raise ValueError("exactly one of text, content and content_id is needed")
+        if (self.media_type is None) == (self.content_id is None):
+            raise ValueError("media_type belongs to text and content, and not to content_id")
         return self
 
 
@@ -115,7 +125,10 @@ class VerifySignature(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [_only("transaction", "authentication"), _only("authentication", "transaction")],
+            "oneOf": [
+                _only("transaction", absent=("authentication",)),
+                _only("authentication", absent=("transaction",)),
+            ],
             "anyOf": [_only("code"), _only("signature")],
         }
     )

@@ -69,6 +69,8 @@ def _operation(call: Call) -> Json:
     if call.takes is not None:
         schema = ref(call.takes.__name__)
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if call.is_content:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {}}}
     return operation
 
 

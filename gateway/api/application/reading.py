@@ -15,6 +15,7 @@ from gateway.refusals import Refusal
 from gateway.scenarios.access import Asker
 from gateway.scenarios.idempotency import Once
 from gateway.scenarios.recording import Origin
+from gateway.scenarios.uploads import Incoming
 from gateway.wire.request import parse_json
 from gateway.wire.text import check_id
 
@@ -23,8 +24,10 @@ _NUMBER = re.compile(r"\d{1,15}")
 _LARGE = 64 * 1024
 
 
-async def read_ask(call: Call, request: Request, asker: Asker, raw: bytes, origin: Origin) -> Ask:
-    """Return what a handler gets to see.
+async def read_ask(
+    call: Call, request: Request, asker: Asker, raw: bytes, origin: Origin, content: Incoming | None = None
+) -> Ask:
+    """Return what a handler gets to see; ``content`` stands for a body that is not read yet.
 
     Raises:
         Refusal, WireError, pydantic.ValidationError: it is not of the form the call takes.
@@ -40,7 +43,7 @@ async def read_ask(call: Call, request: Request, asker: Asker, raw: bytes, origi
             asker=asker,
             path=_path(request),
             query=_query(call, request),
-            body=_body(call, raw),
+            body=_body(call, raw) if content is None else content,
             once=_once(call, request, raw),
             origin=origin,
             last_event_id=_last_event_id(request) if call.follows else None,
@@ -96,7 +99,9 @@ def _last_event_id(request: Request) -> int | None:
 
 def _once(call: Call, request: Request, raw: bytes) -> Once:
     given = request.headers.getlist("idempotency-key")
-    digest = hashlib.sha256(f"{call.method} {request.url.path}\n".encode() + raw).digest()
+    hashed = hashlib.sha256(f"{call.method} {request.url.path}\n".encode())
+    hashed.update(raw)
+    digest = hashed.digest()
     if not call.key_accepted or not given:
         if call.key_required:
             raise Refusal("idempotency_key_required")

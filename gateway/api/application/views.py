@@ -103,6 +103,17 @@ class IssuedKeyset(View):
     qr: QrView | None = Field(description="None with `sealed`: such a package travels online.")
 
 
+class ContentView(View):
+    """Content that waits for its transaction."""
+
+    id: str = Field(description="The `content_id` of the transaction that is to use it.")
+    media_type: str
+    size: int
+    content_sha256: Base64
+    created_at: Time
+    expires_at: Time = Field(description="When it goes, if no transaction has used it.")
+
+
 class ActivationCode(View):
     """The activation code, delivered this once."""
 

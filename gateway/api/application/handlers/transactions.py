@@ -36,7 +36,8 @@ async def create(ctx: Context, ask: Ask) -> Reply:
 
 def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
     check_id(body.user, what="user")
-    check_text(body.media_type, what="media_type", most_bytes=MEDIA_TYPE_BYTES)
+    if body.media_type is not None:
+        check_text(body.media_type, what="media_type", most_bytes=MEDIA_TYPE_BYTES)
     if body.title is not None:
         check_text(body.title, what="title", most_bytes=TITLE_BYTES)
     if body.callback is not None:
@@ -45,8 +46,9 @@ def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
         user_id=body.user,
         kind=Kind(body.kind),
         title=body.title,
-        media_type=body.media_type,
-        content=content_of(body.text, body.content),
+        media_type=body.media_type or "",
+        content=b"" if body.content_id else content_of(body.text, body.content),
+        content_id=body.content_id,
         expires_in_seconds=body.expires_in,
         callback_url=body.callback,
         offline=body.confirmation.offline,
