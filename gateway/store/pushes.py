@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 
 from gateway.rules.keyset import KeysetStatus
 from gateway.rules.push import PushProvider
-from gateway.rules.transaction import TransactionStatus
 from gateway.store.tables import devices, keysets, pushes, transactions
+from gateway.store.transactions import WAITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def waits_until(connection: Connection, push: Push, now: datetime) -> datetime |
         .where(
             transactions.c.application_id == push.application_id,
             transactions.c.user_id == push.user_id,
-            transactions.c.status == TransactionStatus.PENDING,
+            WAITS,
             transactions.c.expires_at > now,
         )
         .order_by(transactions.c.expires_at.desc())

@@ -28,7 +28,7 @@ _RAISE = (
     .where(_THIS, users.c.version == sa.bindparam("seen_version"))
     .values(version=users.c.version + 1)
 )
-_CLEAR = sa.update(users).where(_THIS, users.c.failures > 0).values(failures=0)
+_CLEAR = sa.update(users).where(_THIS, users.c.failures != 0).values(failures=0)
 
 
 def insert_user(connection: Connection, user: User) -> bool:

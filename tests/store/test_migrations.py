@@ -42,7 +42,7 @@ def test_the_migrated_database_has_exactly_the_tables_of_the_code(database: Data
 
 def test_the_comparison_would_notice_a_missing_index_and_a_missing_column(database: Database):
     with database.unit() as connection:
-        connection.execute(sa.text("DROP INDEX ix_loose_keys_doomed_at"))
+        connection.execute(sa.text("DROP INDEX ix_loose_keys_doomed_at_planned_at"))
         connection.execute(sa.text("ALTER TABLE attempts DROP COLUMN receipt"))
     assert {difference[0] for difference in _differences(database)} == {"add_index", "add_column"}  # type: ignore[index]
 

@@ -112,8 +112,9 @@ def upgrade() -> None:
         sa.Column("doomed_at", Moment(), nullable=True),
         sa.PrimaryKeyConstraint("uri", name=op.f("pk_loose_keys")),
     )
-    op.create_index(op.f("ix_loose_keys_doomed_at"), "loose_keys", ["doomed_at"], unique=False)
-    op.create_index(op.f("ix_loose_keys_planned_at"), "loose_keys", ["planned_at"], unique=False)
+    op.create_index(
+        op.f("ix_loose_keys_doomed_at_planned_at"), "loose_keys", ["doomed_at", "planned_at"], unique=False
+    )
     op.create_table(
         "house_keys",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -185,10 +186,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("transaction_id", "sequence", name=op.f("uq_deliveries_transaction_id_sequence")),
     )
     op.create_index(
-        op.f("ix_deliveries_application_id_status_next_at"),
+        op.f("ix_deliveries_application_id_next_at"),
         "deliveries",
-        ["application_id", "status", "next_at"],
+        ["application_id", "next_at"],
         unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_table(
         "users",
@@ -288,13 +291,26 @@ def upgrade() -> None:
         op.f("ix_transactions_application_id_id"), "transactions", ["application_id", "id"], unique=False
     )
     op.create_index(
-        op.f("ix_transactions_application_id_user_id_status"),
+        op.f("ix_transactions_application_id_user_id_id"),
         "transactions",
-        ["application_id", "user_id", "status"],
+        ["application_id", "user_id", "id"],
         unique=False,
     )
     op.create_index(
-        op.f("ix_transactions_status_expires_at"), "transactions", ["status", "expires_at"], unique=False
+        op.f("ix_transactions_pending"),
+        "transactions",
+        ["application_id", "user_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_index(
+        op.f("ix_transactions_expires_at"),
+        "transactions",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_table(
         "contents",
@@ -365,7 +381,14 @@ def upgrade() -> None:
         op.f("ix_keysets_application_id_user_id"), "keysets", ["application_id", "user_id"], unique=False
     )
     op.create_index(op.f("ix_keysets_kpublic"), "keysets", ["kpublic"], unique=False)
-    op.create_index(op.f("ix_keysets_lapses_at"), "keysets", ["lapses_at"], unique=False)
+    op.create_index(
+        op.f("ix_keysets_lapses_at"),
+        "keysets",
+        ["lapses_at"],
+        unique=False,
+        sqlite_where=sa.text("lapses_at IS NOT NULL"),
+        postgresql_where=sa.text("lapses_at IS NOT NULL"),
+    )
     op.create_table(
         "attempts",
         sa.Column("id", sa.String(length=64), nullable=False),
