@@ -62,9 +62,8 @@ async def create_transaction(
         )
         if upload is None:
             return await ctx.unit(_repeat, ctx, asker, once)
-    transaction = await asyncio.to_thread(
-        _draft, ctx, asker, wish, upload
-    )  # hashes up to the largest content
+    # In a thread, because it hashes up to the largest content.
+    transaction = await asyncio.to_thread(_draft, ctx, asker, wish, upload)
     transaction = await ctx.on_device(_bind, ctx, transaction, upload)
     view, new = await ctx.unit(_create, ctx, asker, transaction, upload or wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
