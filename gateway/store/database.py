@@ -54,6 +54,8 @@ class Database:
 
     def __init__(self, url: str, pool: int = 8) -> None:
         options: dict[str, Any] = {"pool_size": pool, "max_overflow": 2, "pool_timeout": 5}
+        # The one used last comes first: with SQLite it is the one whose cache of pages still holds.
+        options["pool_use_lifo"] = True
         options["hide_parameters"] = True  # they may be content, and errors are logged
         options |= {
             "json_serializer": lambda value: orjson.dumps(value).decode(),

@@ -18,9 +18,13 @@ _THIS = sa.and_(
 _BY_ID = sa.select(users).where(_THIS)
 # Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
 _LOCK = _BY_ID.with_for_update(key_share=True)
+# Not by pairs of ids: for those SQLite reads the whole table. A namesake at another bank may be among what is found.
 _LOCK_FREE = (
     sa.select(users)
-    .where(sa.tuple_(users.c.application_id, users.c.user_id).in_(sa.bindparam("ids", expanding=True)))
+    .where(
+        users.c.application_id.in_(sa.bindparam("of_applications", expanding=True)),
+        users.c.user_id.in_(sa.bindparam("of_users", expanding=True)),
+    )
     .with_for_update(key_share=True, skip_locked=True)
 )
 _RAISE = (
@@ -72,7 +76,8 @@ def lock_user(connection: Connection, application_id: str, user_id: str) -> User
 
 def lock_free_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], User]:
     """Lock those users of these (application, user) that nobody holds at the moment, and return them by id."""
-    found = [user_of(row) for row in connection.execute(_LOCK_FREE, {"ids": list(ids)})]
+    named = {"of_applications": {of for of, _ in ids}, "of_users": {user for _, user in ids}}
+    found = [user_of(row) for row in connection.execute(_LOCK_FREE, named)]
     return {(user.application_id, user.user_id): user for user in found}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.scenarios import batching
 from gateway.scenarios.batching import Room
 
 
@@ -53,6 +54,22 @@ def test_batches_that_may_be_under_way_together_share_what_waits():
         worker.may_go_on.set()
         assert await asyncio.gather(*tasks) == [2 * number for number in range(1, 12)]
         assert worker.batches[2:] == [[10, 11]]
+
+    asyncio.run(run())
+
+
+def test_after_a_crowd_the_first_that_come_wait_for_the_others(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batching, "_MOMENT_SECONDS", 0.2)
+
+    async def run() -> None:
+        worker = Worker()
+        worker.may_go_on.set()
+        room: Room[int, int] = Room(worker.work, most=10)
+        await asyncio.gather(*await _asked(room, 1, 2, 3))
+        tasks = await _asked(room, 4)
+        tasks += await _asked(room, 5, 6)
+        assert await asyncio.gather(*tasks) == [8, 10, 12]
+        assert worker.batches == [[1, 2, 3], [4, 5, 6]]
 
     asyncio.run(run())
 
