@@ -1,4 +1,4 @@
-"""Does the lock keep writers alone, put them first, and give up in time?"""
+"""Does the lock keep writers alone, let neither them nor users starve, and give up in time?"""
 
 from __future__ import annotations
 
@@ -55,6 +55,29 @@ def test_a_waiting_writer_goes_before_those_who_come_later():
     for thread in threads:
         thread.join()
     assert order == ["writer", "user"]
+
+
+def test_users_who_waited_for_a_writer_go_before_the_next_one():
+    lock = ReadWriteLock()
+    order, threads = [], []
+    with lock.exclusive(1):
+        threads.append(start(lambda: _with(lock.exclusive(5), order, "writer")))
+        while not lock._writers_waiting:
+            time.sleep(0.001)
+        threads += [start(lambda: _with(lock.shared(5), order, "user")) for _ in range(2)]
+        while lock._users_waiting < 2:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == ["user", "user", "writer"]
+
+
+def test_a_user_that_gave_up_keeps_no_writer_out():
+    lock = ReadWriteLock()
+    with lock.exclusive(1), pytest.raises(DeviceUnavailable), lock.shared(0.01):
+        pass
+    with lock.exclusive(0.01):
+        pass
 
 
 def test_nobody_waits_longer_than_allowed():
