@@ -18,6 +18,10 @@ from gateway.rules.push import PushProvider
 from gateway.store.tables import devices, keysets, pushes, transactions
 from gateway.store.transactions import WAITS
 
+# Asked device by device: in a join PostgreSQL would rather read every device there is than look up those that are due.
+_OWN = devices.alias("own")
+_own_provider = sa.select(_OWN.c.push_provider).where(_OWN.c.id == pushes.c.device_id).scalar_subquery()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
@@ -73,7 +77,7 @@ def _wanting(dialect: str) -> sa.Executable:
 
 def due_providers(connection: Connection, now: datetime) -> set[str]:
     """Return the providers of the devices that could be claimed."""
-    return set(connection.execute(_due(sa.select(devices.c.push_provider).distinct(), now)).scalars())
+    return set(connection.execute(sa.select(_own_provider).where(*_due(now)).distinct()).scalars())
 
 
 def claim_pushes(
@@ -90,11 +94,10 @@ def claim_pushes(
     claimed = []
     asked = sa.select(
         pushes, devices.c.application_id, devices.c.user_id, devices.c.push_provider, devices.c.push_id
-    )
+    ).join_from(pushes, devices, pushes.c.device_id == devices.c.id)
     for provider, most in room.items():
         due = (
-            _due(asked, now)
-            .where(devices.c.push_provider == provider)
+            asked.where(*_due(now), _own_provider == provider)
             .order_by(pushes.c.next_at)
             .limit(most)
             .with_for_update(skip_locked=True, of=pushes)
@@ -106,10 +109,8 @@ def claim_pushes(
     return claimed
 
 
-def _due(asked: sa.Select[Any], now: datetime) -> sa.Select[Any]:
-    free = sa.or_(pushes.c.claimed_until.is_(None), pushes.c.claimed_until <= now)
-    joined = asked.join_from(pushes, devices, pushes.c.device_id == devices.c.id)
-    return joined.where(pushes.c.next_at <= now, free)
+def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return pushes.c.next_at <= now, sa.or_(pushes.c.claimed_until.is_(None), pushes.c.claimed_until <= now)
 
 
 def waits_until(connection: Connection, push: Push, now: datetime) -> datetime | None:
