@@ -163,4 +163,4 @@ def _sign(ctx: Context, claims: ReceiptClaims) -> str:
 
 
 def _thumbprint(keyset: Keyset) -> str | None:
-    return None if keyset.spki is None else spki.jwk_thumbprint(spki.point_from_spki(keyset.spki))
+    return None if keyset.spki is None else spki.spki_thumbprint(keyset.spki)

@@ -18,16 +18,16 @@ class Vouched:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._rows: dict[tuple[Keyset, UserStatus], None] = {}
+        self._rows: dict[str, tuple[Keyset, UserStatus]] = {}  # by the keyset's id
         self._changing = Lock()
 
     def knows(self, keyset: Keyset, user_status: UserStatus) -> bool:
         """Say whether the HSM vouched for exactly this."""
-        return (keyset, user_status) in self._rows
+        return self._rows.get(keyset.id) == (keyset, user_status)
 
     def remember(self, keyset: Keyset, user_status: UserStatus) -> None:
         """Remember that the HSM vouched for this."""
         with self._changing:
-            self._rows[keyset, user_status] = None
+            self._rows[keyset.id] = keyset, user_status
             if len(self._rows) > self._most:
                 del self._rows[next(iter(self._rows))]

@@ -37,6 +37,12 @@ def point_from_spki(der: bytes) -> bytes:
     return check_point(der[len(_HEADER) :])
 
 
+@lru_cache(maxsize=1024)
+def spki_thumbprint(der: bytes) -> str:
+    """Return the thumbprint of the key in an SPKI (91 bytes). Raises WireError as `point_from_spki`."""
+    return jwk_thumbprint(point_from_spki(der))
+
+
 def spki_from_point(point: bytes) -> bytes:
     """Return the SPKI (91 bytes) of a point (65 bytes). Raises WireError `length` or `point`."""
     return _HEADER + check_point(point)

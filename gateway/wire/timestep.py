@@ -9,6 +9,7 @@ DEFAULT_STEP_SECONDS = 180
 LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second that can be written
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The hour as well: some versions of fromisoformat take 24 for the next day.
+_OFFSET = len("+00:00")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 
 
@@ -48,7 +49,8 @@ def format_time(moment: datetime) -> str:
     """Return YYYY-MM-DDTHH:MM:SSZ; parts of a second are cut off. Raises WireError `time` (naive)."""
     if moment.tzinfo is None:
         raise WireError("time")
-    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="seconds")[:-_OFFSET] + "Z"
 
 
 def parse_time(text: str, *, what: str = "") -> datetime:
