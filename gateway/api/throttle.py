@@ -34,6 +34,8 @@ class Throttle:
 
     def is_closed(self, address: str | None) -> bool:
         """Say whether the address has to wait."""
+        if not self._failures:
+            return False
         self._turn()
         return self._failures.get(_network(address), 0) >= self._most
 

@@ -1,15 +1,15 @@
 """The phone's door: each request authenticated, each answer proved."""
 
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from gateway.api.by_path import ByPath, Endpoint
 from gateway.api.client.actions import ACTIONS
 from gateway.api.client.openapi import PREFIX, document
 from gateway.api.fallback import fallback_handlers
@@ -30,18 +30,15 @@ from gateway.wire.errors import WireError
 from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
 
 
-def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
+def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> ASGIApp:
     """Return the ASGI application of the client door."""
     answers = Answers(ctx, _reply)
-    routes = [
-        Route(PREFIX + action, _endpoint(ctx, answers, peers, throttle, action), methods=["POST"])
-        for action in ACTIONS
-    ]
-    handlers = fallback_handlers(ctx, peers, throttle, "client")
+    endpoints = {PREFIX + action: _endpoint(ctx, answers, peers, throttle, action) for action in ACTIONS}
+    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     routes += [_description(), *health_routes(ctx)]
-    door = Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(ReadToEnd)])
-    door.router.redirect_slashes = False  # a redirect would repeat the Host that the caller named
-    return door
+    others = Starlette(routes=routes, exception_handlers=fallback_handlers(ctx, peers, throttle, "client"))
+    others.router.redirect_slashes = False  # a redirect would repeat the Host that the caller named
+    return ReadToEnd(ByPath(others, endpoints))
 
 
 def _description() -> Route:
@@ -54,9 +51,7 @@ def _description() -> Route:
     return Route(PREFIX + "openapi.json", openapi)
 
 
-def _endpoint(
-    ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, action: str
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, action: str) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
