@@ -1,6 +1,7 @@
 """What becomes of content that is handed in by itself: in its limits, in its time, in a crowd, on a full disk?"""
 
 import asyncio
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
@@ -13,6 +14,7 @@ from gateway.refusals import Outage, Refusal
 from gateway.scenarios import housekeeping, uploads
 from gateway.scenarios.context import Context
 from gateway.scenarios.uploads import Incoming
+from gateway.store.transactions import PART_BYTES
 from tests.scenarios.bench import ORIGIN, Bench, run
 
 PDF = "application/pdf"
@@ -162,3 +164,18 @@ def test_a_full_disk_is_an_outage_and_nothing_stays(bench: Bench):
     assert _rows(bench) == (0, 0)
     run(_hand_in(bench))
     assert _rows(bench) == (1, 2)
+
+
+def test_ten_mebibytes_pass_with_a_few_parts_of_them_in_memory(bench: Bench):
+    async def many() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield bytes(PART_BYTES)
+
+    run(_hand_in(bench))  # what is allocated once is not meant
+    tracemalloc.start()
+    try:
+        run(_hand_in(bench, parts=many(), size_most=40 * PART_BYTES))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * PART_BYTES
