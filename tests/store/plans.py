@@ -33,6 +33,7 @@ _SQLITE = re.compile(
     r"(?P<how>SCAN|SEARCH) (?P<table>\w+)(?: USING (?:COVERING )?INDEX (?P<index>\w+)| USING INTEGER PRIMARY KEY)?"
     r"(?: \((?P<columns>.*)\))?$"
 )
+_LAST = re.compile(r"max\((?:\w+\.)?(?:rowid|number)\)")
 _NAMED = r"\b{table}\.(?:{names})(?: =|\)? IN) \(*(?:VALUES \(*)?(?:\?|%\()"
 
 
@@ -101,6 +102,8 @@ def plan_of(connection: Connection, statement: str, values: Any = ()) -> Plan:
 def _of_sqlite(statement: str, lines: Sequence[str]) -> Plan:
     looks = []
     for found in filter(None, map(_SQLITE.match, lines)):
+        if found[0] == f"SEARCH {found['table']}" and _LAST.search(statement):
+            continue  # the end of the table
         alias = re.search(rf"(\w+) AS {found['table']}\b", statement)
         columns = re.findall(r"(\w+)[=<>]", found["columns"] or "")
         searched = found["how"] == "SEARCH"

@@ -202,3 +202,28 @@ def _some(database: Database) -> list[str]:
         return [
             found.id for found in deliveries.claim_deliveries(connection, NOW, NOW + MINUTE, {APPLICATION: 3})
         ]
+
+
+def test_a_file_does_not_keep_the_room_of_bodies_that_arrived(sqlite: Database):
+    with sqlite.unit() as connection:
+        insert_anna(connection)
+    before = _pages(sqlite)
+    names = [f"msg_{number:02}" for number in range(50)]
+    for name in names:
+        with sqlite.unit() as connection:
+            insert_delivery(connection, name)
+            connection.execute(sa.update(table).where(table.c.id == name).values(body="x" * 3000))
+    for name in names:
+        with sqlite.unit() as connection:
+            deliveries.note_try(connection, name, DeliveryAction.ARRIVE, None, now=NOW)
+    assert _pages(sqlite) - before < 10  # of 4096 bytes; the bodies alone took 50
+
+
+def _pages(database: Database) -> int:
+    """Return how many pages of the file are in use."""
+    with database.reading() as connection:
+        pages, free = (
+            connection.exec_driver_sql(f"PRAGMA {each}").scalar_one()
+            for each in ("page_count", "freelist_count")
+        )
+        return int(pages) - int(free)

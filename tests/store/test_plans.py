@@ -24,7 +24,6 @@ WALKS = {
     "rotating.derived_names": "an operator asks who still uses an old key, before it is destroyed",
     "rotating.users_bound_before": "an operator changes a key: every row is bound anew, in their order",
     "rotating.transactions_bound_before": "an operator changes a key: every row is bound anew, in their order",
-    "events.horizon": "looks at the last row of all, and no more",
     "events.lines_of": "reads what came since it last looked, and no more",
     "events.subjects": "reads what came since it last looked, and no more",
     "events.list_events (of a type)": "an index of types would cost each event, and few ask",
