@@ -27,6 +27,7 @@ _C_INITIALIZE, _C_FINALIZE, _C_GET_TOKEN_INFO, _C_LOGIN, _C_SIGN_INIT, _C_SIGN =
 _C_CREATE_OBJECT, _C_COPY_OBJECT, _C_DESTROY_OBJECT, _C_GET_ATTRIBUTE_VALUE = 20, 21, 22, 24
 _C_GENERATE_KEY, _C_WRAP_KEY, _C_DERIVE_KEY = 58, 60, 62
 _UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
+_ALIGNED = 8  # bytes: modules read numbers where they stand
 _LONGEST_OUTPUT = (
     64  # bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes
 )
@@ -186,7 +187,7 @@ class DirectCalls:
         """C_GetAttributeValue of attributes that are CK_BBOOL. Raises PKCS11Error."""
         attributes = _attributes(dict.fromkeys(names, b"\xff"))
         _check(self._read(session_handle, handle, attributes, len(attributes)))
-        return [each.raw == b"\x01" for each in attributes._values]  # type: ignore[attr-defined]  # noqa: SLF001
+        return [ctypes.string_at(each.value, 1) == b"\x01" for each in attributes]
 
     def derive(
         self, session_handle: int, base: int, mechanism: int, data: bytes, template: Mapping[int, bytes]
@@ -223,9 +224,12 @@ def _bare(mechanism: int) -> _Mechanism:
 def _attributes(template: Mapping[int, bytes]) -> ctypes.Array[_Attribute]:
     """Return an array of CK_ATTRIBUTE, which keeps the values it points to."""
     made = (_Attribute * len(template))()
-    values = [ctypes.create_string_buffer(value, len(value)) for value in template.values()]
-    for place, kind, value in zip(made, template, values, strict=True):
-        place.type, place.value, place.length = kind, ctypes.addressof(value), len(value)
+    places = [value.ljust(-(-len(value) // _ALIGNED) * _ALIGNED) for value in template.values()]
+    values = ctypes.create_string_buffer(b"".join(places))
+    address = ctypes.addressof(values)
+    for attribute, kind, value, place in zip(made, template, template.values(), places, strict=True):
+        attribute.type, attribute.value, attribute.length = kind, address, len(value)
+        address += len(place)
     made._values = values  # type: ignore[attr-defined]  # noqa: SLF001  # as long as the array lives
     return made
 

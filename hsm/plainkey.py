@@ -7,14 +7,19 @@ these objects stand in for its own.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from pkcs11 import Attribute, Mechanism, Session
 
 from hsm import templates
 from hsm.cryptoki import DirectCalls
+from hsm.keys import ID_LENGTH
+
+_ID, _VALUE = int(Attribute.ID), int(Attribute.VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +31,16 @@ class PlainKey:
     handle: int
 
     @classmethod
-    def create(cls, direct: DirectCalls, session: Session, template: templates.Template) -> Self:
-        """Import a key."""
-        number = _number(session)
-        return cls(direct, number, direct.create(number, templates.raw(template)))
+    def import_kek(cls, direct: DirectCalls, session: Session, value: bytes) -> Self:
+        """Import an AES key that wraps."""
+        number, key_id = _number(session), secrets.token_bytes(ID_LENGTH)
+        return cls(direct, number, direct.create(number, _kek() | {_ID: key_id, _VALUE: value}))
 
     @classmethod
-    def generate(cls, direct: DirectCalls, session: Session, template: templates.Template) -> Self:
-        """Generate a generic secret of 32 bytes."""
-        number, length = _number(session), {Attribute.VALUE_LEN: templates.SECRET_LENGTH}
-        made = direct.generate(number, Mechanism.GENERIC_SECRET_KEY_GEN, templates.raw(template | length))
-        return cls(direct, number, made)
+    def generate(cls, direct: DirectCalls, session: Session, id: bytes, label: str) -> Self:  # noqa: A002
+        """Generate an HMAC key of 32 bytes that can be wrapped and copied."""
+        number, template = _number(session), _extractable(label) | {_ID: templates.check_id(id)}
+        return cls(direct, number, direct.generate(number, Mechanism.GENERIC_SECRET_KEY_GEN, template))
 
     def copy(self, template: templates.Template) -> PlainKey:
         """Copy it, with these attributes changed."""
@@ -55,6 +59,17 @@ class PlainKey:
     def destroy(self) -> None:
         """Destroy it."""
         self.direct.destroy(self.session, self.handle)
+
+
+@cache
+def _kek() -> dict[int, bytes]:
+    return templates.raw(templates.aes_key(bytes(ID_LENGTH), (Attribute.WRAP,)))
+
+
+@cache
+def _extractable(label: str) -> dict[int, bytes]:
+    template = templates.hmac_key(bytes(ID_LENGTH), label, stored=False, extractable=True, modifiable=True)
+    return templates.raw(template | {Attribute.VALUE_LEN: templates.SECRET_LENGTH})
 
 
 def _number(session: Session) -> int:

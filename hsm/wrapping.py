@@ -113,22 +113,15 @@ def open_cover(session: Session, cover: Cover, made: list[Any], direct: DirectCa
         return lambda key: wrap_to_rsa(rsa, key, name)
     if len(cover) != KEK_LENGTH:
         raise DeviceRefused(f"a wrapping key has {KEK_LENGTH} bytes")
-    kek = import_kek(session, cover, direct=direct)
+    kek = import_kek(session, cover) if direct is None else PlainKey.import_kek(direct, session, cover)
     made.append(kek)
     return lambda key: wrap(kek, key)
 
 
-def import_kek(
-    session: Session,
-    kek: bytes,
-    uses: Sequence[Attribute] = (Attribute.WRAP,),
-    direct: DirectCalls | None = None,
-) -> Any:
+def import_kek(session: Session, kek: bytes, uses: Sequence[Attribute] = (Attribute.WRAP,)) -> Any:
     """Create the AES session key that wraps. Its value is no secret from us: the caller has it anyway."""
-    template = templates.aes_key(secrets.token_bytes(ID_LENGTH), uses) | {Attribute.VALUE: kek}
-    if direct is not None:
-        return PlainKey.create(direct, session, template)
-    return session.create_object(templates.packed(template))
+    template = templates.aes_key(secrets.token_bytes(ID_LENGTH), uses)
+    return session.create_object(templates.packed(template | {Attribute.VALUE: kek}))
 
 
 def wrap(wrapping: Any, key: Any) -> bytes:
@@ -136,10 +129,8 @@ def wrap(wrapping: Any, key: Any) -> bytes:
     return bytes(wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP))
 
 
-def generate(session: Session, template: templates.Template, direct: DirectCalls | None = None) -> Any:
+def generate(session: Session, template: templates.Template) -> Any:
     """Generate a 32-byte HMAC key from a full template."""
-    if direct is not None:
-        return PlainKey.generate(direct, session, template)
     return session.generate_key(
         KeyType.GENERIC_SECRET,
         templates.SECRET_LENGTH * 8,
@@ -201,8 +192,11 @@ _WAYS = {Strategy.COPY_DOWN: _copy_down, Strategy.FLIP: _flip, Strategy.UNWRAP_A
 
 
 def _extractable(delivery: _Delivery, id: bytes) -> Any:  # noqa: A002
-    template = templates.hmac_key(id, delivery.label, stored=False, extractable=True, modifiable=True)
-    key = generate(delivery.session, template, delivery.direct)
+    if delivery.direct is not None:
+        key: Any = PlainKey.generate(delivery.direct, delivery.session, id, delivery.label)
+    else:
+        template = templates.hmac_key(id, delivery.label, stored=False, extractable=True, modifiable=True)
+        key = generate(delivery.session, template)
     delivery.made.append(key)
     return key
 

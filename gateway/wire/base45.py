@@ -3,23 +3,15 @@
 from gateway.wire.errors import WireError
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+_PAIRS = [low + high for high in ALPHABET for low in ALPHABET]  # of what is left of a value below 45 * 45
 _VALUES = {symbol: value for value, symbol in enumerate(ALPHABET)}
-
-
-def _digits(value: int, count: int) -> str:
-    symbols = []
-    for _ in range(count):
-        value, digit = divmod(value, 45)
-        symbols.append(ALPHABET[digit])
-    return "".join(symbols)
 
 
 def encode(data: bytes) -> str:
     """Return two bytes as three symbols, a last single byte as two, least significant first."""
-    text = [_digits(int.from_bytes(data[at : at + 2], "big"), 3) for at in range(0, len(data) - 1, 2)]
-    if len(data) % 2:
-        text.append(_digits(data[-1], 2))
-    return "".join(text)
+    values = [high << 8 | low for high, low in zip(data[::2], data[1::2], strict=False)]
+    text = "".join([_PAIRS[value % len(_PAIRS)] + ALPHABET[value // len(_PAIRS)] for value in values])
+    return text + _PAIRS[data[-1]] if len(data) % 2 else text
 
 
 def _group(symbols: str) -> bytes:
