@@ -192,11 +192,12 @@ contents = sa.Table(
 attempts = sa.Table(
     "attempts", metadata,
     _id(), sa.Column("transaction_id", sa.ForeignKey("transactions.id"), nullable=False, index=True),
-    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False, index=True),
+    sa.Column("keyset_id", sa.ForeignKey("keysets.id"), nullable=False),
     _text("device_id", 64, nullable=True), _text("operation", 16),
     _text("channel", 16), sa.Column("step", sa.BigInteger, nullable=False), _bytes("code"),
     _bytes("signature", nullable=True), _json("verified"), _text("outcome", 16), _json("device"),
     sa.Column("receipt", sa.Text, nullable=True), _scoring(), _moment("created_at"),
+    sa.Index(None, "keyset_id", "id"),
 )  # fmt: skip
 
 # Of content that a phone made by itself; each message of a keyset serves once.

@@ -451,7 +451,7 @@ def upgrade() -> None:
         ["application_id", "user_id", "id"],
         unique=False,
     )
-    op.create_index(op.f("ix_attempts_keyset_id"), "attempts", ["keyset_id"], unique=False)
+    op.create_index(op.f("ix_attempts_keyset_id_id"), "attempts", ["keyset_id", "id"], unique=False)
     op.create_index(op.f("ix_attempts_transaction_id"), "attempts", ["transaction_id"], unique=False)
 
     _protect_events()
