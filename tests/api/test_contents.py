@@ -15,6 +15,7 @@ from gateway.store.tables import contents, uploads
 from gateway.store.transactions import PART_BYTES
 from tests.counterparts.bank import Bank
 from tests.counterparts.phone import Phone
+from tests.counterparts.phone_line import NetworkFailure
 from tests.counterparts.phone_tlv import b64
 from tests.journeys.stage import Json, Stage
 
@@ -230,3 +231,15 @@ def test_a_row_that_was_moved_to_another_application_is_no_content(stage: Stage,
     with stage.database() as connection:
         connection.execute(sa.update(uploads).where(uploads.c.id == made["id"]).values(application_id=mine))
     assert _problem(stage, _ask(stage, phone, content_id=made["id"])) == (409, "integrity_failure")
+
+
+def test_parts_that_somebody_wrote_before_the_transaction_are_never_signed(
+    stage: Stage, phone: Phone
+) -> None:
+    made = stage.bank.upload(CONTENT)
+    with stage.database() as connection:
+        mine = sa.update(contents).where(contents.c.transaction_id == made["id"], contents.c.part == 1)
+        connection.execute(mine.values(data=secrets.token_bytes(PART_BYTES)))
+    asked = stage.bank.create_transaction(phone.account.user, content_id=made["id"])
+    with pytest.raises(NetworkFailure, match="not the one that was announced"):
+        phone.show(asked["id"])
