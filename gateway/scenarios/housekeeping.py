@@ -19,6 +19,7 @@ from hsm.errors import InvalidUri, KeyElsewhere, KeyProtected
 from hsm.keys import KeyRef
 
 _BATCH = 100
+_MARKS, _UNITS_OF_MARKS = 2000, 50  # of a unit others wait for, and of a round that a stop waits for
 _ADOPTED_WITHIN = timedelta(minutes=10)
 
 
@@ -196,7 +197,9 @@ def _subject(keyset_id: str, owners: Sequence[_Owner]) -> dict[str, str]:
 
 async def forget_old_marks(ctx: Context) -> None:
     """Drop codes, idempotency keys, pushes and unused content that are over, and fold the database's log."""
-    await ctx.unit(guards.forget_expired, ctx.clock.now())
+    for _ in range(_UNITS_OF_MARKS):
+        if not await ctx.unit(guards.forget_expired, ctx.clock.now(), _MARKS):
+            break
     await ctx.unit(pushes.forget_expired, ctx.clock.now())
     await sweep_uploads(ctx)
     await ctx.in_store_thread(ctx.database.tidy)

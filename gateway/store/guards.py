@@ -77,7 +77,18 @@ def forget_request(connection: Connection, application_id: str, key: str) -> Non
     )
 
 
-def forget_expired(connection: Connection, now: datetime) -> None:
-    """Drop what is too old to matter."""
-    connection.execute(sa.delete(replays).where(replays.c.expires_at < now))
-    connection.execute(sa.delete(idempotency).where(idempotency.c.expires_at < now))
+def forget_expired(connection: Connection, now: datetime, most: int) -> bool:
+    """Drop what is too old to matter, of each kind not many more than ``most``; say whether there is more.
+
+    However much there is after a time without a worker, nobody waits long for a unit that drops it.
+    """
+    more = [_forget_oldest(connection, table.c.expires_at, now, most) for table in (replays, idempotency)]
+    return any(more)
+
+
+def _forget_oldest(connection: Connection, expires_at: sa.Column[datetime], now: datetime, most: int) -> bool:
+    old = expires_at < now
+    last = sa.select(expires_at).where(old).order_by(expires_at).offset(most).limit(1)
+    through = connection.execute(last).scalar_one_or_none()
+    connection.execute(sa.delete(expires_at.table).where(old if through is None else expires_at <= through))
+    return through is not None

@@ -144,10 +144,12 @@ def _keysets() -> dict[str, Question]:
 
     def insert(connection: Connection) -> object:
         (found, _) = keysets.find_with_users(connection, [KEYSET])[KEYSET]
+        keysets.insert_keysets(connection, [replace(found, id="ks_newer", khmac="h2", kauth="a2")])
         return keysets.insert_keyset(connection, replace(found, id="ks_new", khmac="h", kauth="a"))
 
     return {
         "keysets.insert_keyset": insert,
+        "keysets.insert_keysets": insert,
         "keysets.find_keyset": lambda c: keysets.find_keyset(c, KEYSET),
         "keysets.find_with_users": lambda c: keysets.find_with_users(c, [KEYSET, "ks_8"]),
         "keysets.keysets_of": lambda c: keysets.keysets_of(c, BIG, USER),
@@ -163,6 +165,7 @@ def _keysets() -> dict[str, Question]:
         "holdings.named_keys": lambda c: list(holdings.named_keys(c)),
         "holdings.count_since": lambda c: holdings.count_since(c, PAST),
         "loose_keys.plan_keys": lambda c: loose_keys.plan_keys(c, ["pkcs11:new"], KEYSET, NOW),
+        "loose_keys.plan_all": lambda c: loose_keys.plan_all(c, [("pkcs11:newer", KEYSET)], NOW),
         "loose_keys.adopt_keys": lambda c: loose_keys.adopt_keys(c, URIS),
         "loose_keys.doom_keys": lambda c: loose_keys.doom_keys(c, URIS, KEYSET, NOW),
         "loose_keys.doom_forgotten": lambda c: loose_keys.doom_forgotten(c, PAST, NOW),
@@ -176,8 +179,8 @@ def _keysets() -> dict[str, Question]:
 def _devices() -> dict[str, Question]:
     every = dict.fromkeys(PushProvider, 10)
     return {
-        "devices.insert_device": lambda c: devices.insert_device(
-            c, replace(devices.devices_of(c, BIG, USER)[DEVICE], id="dev_new")
+        "devices.insert_devices": lambda c: devices.insert_devices(
+            c, [replace(devices.devices_of(c, BIG, USER)[DEVICE], id="dev_new")]
         ),
         "devices.devices_of": lambda c: devices.devices_of(c, BIG, USER),
         "devices.note_registered": lambda c: devices.note_registered(c, DEVICE, NOW),
@@ -263,7 +266,7 @@ def _deliveries() -> dict[str, Question]:
         "guards.remember_request": lambda c: guards.remember_request(c, BIG, "key_7", HASH, SOON),
         "guards.finish_request": lambda c: guards.finish_request(c, BIG, "key_7", PENDING, SOON),
         "guards.forget_request": lambda c: guards.forget_request(c, BIG, "key_7"),
-        "guards.forget_expired": lambda c: guards.forget_expired(c, PAST),
+        "guards.forget_expired": lambda c: guards.forget_expired(c, NOW, 100),
         "uploads.lock_waiting": lambda c: uploads.lock_waiting(c, BIG),
         "uploads.insert_upload": lambda c: uploads.insert_upload(c, replace(UPLOAD, id="upl_new")),
         "uploads.insert_part": lambda c: uploads.insert_part(c, UPLOAD.id, 1, b"pay"),
