@@ -1,5 +1,6 @@
 """Does a refused request leave its connection, and the process, as they were?"""
 
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_large_requests_that_are_refused_unread_are_answered_and_leave_nothing_o
     while _descriptors(stage) > before + 2 and time.monotonic() < end:
         time.sleep(0.1)
     assert _descriptors(stage) <= before + 2  # the database may have opened a connection meanwhile
+
+
+def test_a_caller_who_sends_no_more_once_refused_gets_the_whole_answer(stage: Stage) -> None:
+    before, url = _descriptors(stage), httpx2.URL(stage.gateway.application_url)
+    head = f"POST /v1/contents HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n%PDF"
+    with (
+        socket.create_connection((url.host, url.port), timeout=10) as plain,
+        _trust(stage).wrap_socket(plain, server_hostname=url.host) as line,
+    ):
+        line.sendall(head.encode())
+        answer = b"".join(iter(lambda: line.recv(65536), b""))  # until the gateway closes
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'"code":"unauthenticated"' in answer
+    end = time.monotonic() + 10
+    while _descriptors(stage) > before + 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert _descriptors(stage) <= before + 2
 
 
 @pytest.mark.parametrize("path", ["/client/v1/transactions.approve/", "//evil.example/", "/livez/"])

@@ -59,7 +59,9 @@ CALLS: dict[str, tuple[str, str, str]] = {
     "unblockUser": ("200", "200", "user_deleted"),
     "deleteUser": ("200", "200", "200"),
 }
-OF_NO_USER = {"getPolicy", "putPolicy", "listPolicyVersions", "getPolicyVersion", "rotateWebhookSecret"}
+OF_NO_USER = {
+    "getPolicy", "putPolicy", "listPolicyVersions", "getPolicyVersion", "rotateWebhookSecret", "uploadContent",
+}  # fmt: skip
 OF_NOBODY = {"getDocument", "getReceiptKeys", "livez", "readyz"}  # without credentials
 # A phone learns no more than that it is not recognised.
 ACTIONS_OF_ACTIVE = {
