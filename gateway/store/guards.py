@@ -82,13 +82,18 @@ def forget_expired(connection: Connection, now: datetime, most: int) -> bool:
 
     However much there is after a time without a worker, nobody waits long for a unit that drops it.
     """
-    more = [_forget_oldest(connection, table.c.expires_at, now, most) for table in (replays, idempotency)]
+    more = [
+        _forget_oldest(connection, sa.delete(replays), replays.c.expires_at, now, most),
+        _forget_oldest(connection, sa.delete(idempotency), idempotency.c.expires_at, now, most),
+    ]
     return any(more)
 
 
-def _forget_oldest(connection: Connection, expires_at: sa.Column[datetime], now: datetime, most: int) -> bool:
+def _forget_oldest(
+    connection: Connection, gone: sa.Delete, expires_at: sa.Column[datetime], now: datetime, most: int
+) -> bool:
     old = expires_at < now
     last = sa.select(expires_at).where(old).order_by(expires_at).offset(most).limit(1)
     through = connection.execute(last).scalar_one_or_none()
-    connection.execute(sa.delete(expires_at.table).where(old if through is None else expires_at <= through))
+    connection.execute(gone.where(old if through is None else expires_at <= through))
     return through is not None

@@ -75,12 +75,27 @@ def _of(module: ModuleType, name: str) -> set[str]:
     return found
 
 
-def _transactions() -> dict[str, Question]:
+def _pages() -> dict[str, Question]:
     def page(user: str | None = None, status: str | None = None, after: str | None = None) -> Question:
         return lambda c: transactions.list_transactions(
             c, BIG, user_id=user, status=status, after=after, limit=20
         )
 
+    return {
+        "transactions.list_transactions": page(),
+        "transactions.list_transactions (next page)": page(after=SETTLED),
+        "transactions.list_transactions (of a state)": page(status="confirmed"),
+        "transactions.list_transactions (of a user)": page(USER),
+        "transactions.list_transactions (of a user in a state)": page(USER, "confirmed", SETTLED),
+        "transactions.pending_transactions": lambda c: transactions.pending_transactions(
+            c, BIG, USER, NOW, 20
+        ),
+        "transactions.all_pending": lambda c: transactions.all_pending(c, BIG, USER),
+        "transactions.expired_transactions": lambda c: transactions.expired_transactions(c, NOW, 100),
+    }
+
+
+def _transactions() -> dict[str, Question]:
     def settle(*, before_expiry: bool) -> Question:
         return lambda c: transactions.settle_transaction(
             c, PENDING, status=TransactionStatus.CANCELLED, reason=None, now=NOW, before_expiry=before_expiry
@@ -92,16 +107,6 @@ def _transactions() -> dict[str, Question]:
         ),
         "transactions.find_transaction": lambda c: transactions.find_transaction(c, BIG, PENDING),
         "transactions.find_transactions": lambda c: transactions.find_transactions(c, NAMES),
-        "transactions.list_transactions": page(),
-        "transactions.list_transactions (next page)": page(after=SETTLED),
-        "transactions.list_transactions (of a state)": page(status="confirmed"),
-        "transactions.list_transactions (of a user)": page(USER),
-        "transactions.list_transactions (of a user in a state)": page(USER, "confirmed", SETTLED),
-        "transactions.pending_transactions": lambda c: transactions.pending_transactions(
-            c, BIG, USER, NOW, 20
-        ),
-        "transactions.all_pending": lambda c: transactions.all_pending(c, BIG, USER),
-        "transactions.expired_transactions": lambda c: transactions.expired_transactions(c, NOW, 100),
         "transactions.settle_transaction": settle(before_expiry=True),
         "transactions.settle_transaction (whenever)": settle(before_expiry=False),
         "transactions.settle_transactions": lambda c: transactions.settle_transactions(
@@ -162,6 +167,11 @@ def _keysets() -> dict[str, Question]:
         "earlier_answers.earlier_answers": lambda c: earlier_answers.earlier_answers(
             c, replace(keysets.keysets_of(c, BIG, USER)[0], renews="ks_8"), 20
         ),
+    }
+
+
+def _keys() -> dict[str, Question]:
+    return {
         "holdings.named_keys": lambda c: list(holdings.named_keys(c)),
         "holdings.count_since": lambda c: holdings.count_since(c, PAST),
         "loose_keys.plan_keys": lambda c: loose_keys.plan_keys(c, ["pkcs11:new"], KEYSET, NOW),
@@ -279,5 +289,6 @@ def _deliveries() -> dict[str, Question]:
 
 
 QUESTIONS = {
-    **_transactions(), **_users(), **_keysets(), **_devices(), **_events(), **_history(), **_deliveries(),
+    **_pages(), **_transactions(), **_users(), **_keysets(), **_keys(), **_devices(), **_events(),
+    **_history(), **_deliveries(),
 }  # fmt: skip
