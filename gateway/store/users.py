@@ -32,6 +32,8 @@ _RAISE = (
     .where(_THIS, users.c.version == sa.bindparam("seen_version"))
     .values(version=users.c.version + 1)
 )
+# In the words of the index of those who failed, and no parameter: see tables.
+_FAILED = users.c.failures > sa.literal_column("0")
 _CLEAR = sa.update(users).where(_THIS, users.c.failures != 0).values(failures=0)
 
 
@@ -61,7 +63,7 @@ def failing_users(connection: Connection, most: int) -> list[User]:
     """Return active users with failures, those with the most first."""
     rows = connection.execute(
         sa.select(users)
-        .where(users.c.failures > 0, users.c.status == UserStatus.ACTIVE)
+        .where(_FAILED, users.c.status == UserStatus.ACTIVE)
         .order_by(users.c.failures.desc())
         .limit(most)
     )
