@@ -1,6 +1,7 @@
-"""How does a new keyset take its place: made and bound by the HSM, written with what gives way to it, in one unit.
+"""How does a new keyset take its place: bound by the HSM, written with what gives way to it, in one unit.
 
-Begun again if the user or a keyset changed meanwhile, so that two who issue at once never overrun what is allowed.
+Nothing is written if the user or a keyset changed since they were seen, so that two who issue at once never overrun
+what is allowed.
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,14 @@ from gateway.scenarios import bindings, keynames
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, finish
-from gateway.scenarios.packaging import Plan, make_package
+from gateway.scenarios.packaging import Plan
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store import devices, keysets, loose_keys, users
 from gateway.store.database import Connection
+from gateway.store.events import Event
 from gateway.wire.package import Package
 
 _WEAK_LAPSE = timedelta(minutes=10)
-_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,24 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
+class Bound:
     """What is written at the end: the new keyset, and those that give way to it (as seen, as ended)."""
 
+    issue: Issue
+    user: User
+    package: Package
     fresh: Keyset
     ended: Sequence[tuple[Keyset, Keyset]]
+    is_first: bool  # the user never had a keyset before
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The device that new keys are for, and those that give way to it."""
+
+    device: Device
+    is_new: bool = False
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +70,17 @@ class Seen:
     keysets: Sequence[Keyset]
 
 
-async def adopt(ctx: Context, issue: Issue, seen: Seen) -> tuple[Package, Keyset, Device]:
-    """Have planned keys made, and write the keyset with the HSM's MAC; bind again if the user changed meanwhile.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One request whose keys may be made, and what that was decided on."""
 
-    Raises:
-        Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``devices_full``, ``concurrent_change``.
-        BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
-    """
-    package, bound = await ctx.on_device(_make, ctx, issue, seen)
-    for _ in range(_TRIES):
-        device = await ctx.unit(_write, issue, seen.user, bound)
-        if device is not None:
-            return package, bound.fresh, device
-        seen = await ctx.reading(gather, issue)
-        bound = await ctx.on_device(_bind_all, ctx, issue, package, seen)
-    raise Refusal("concurrent_change")
+    issue: Issue
+    seen: Seen
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the user never had a keyset before."""
+        return not self.seen.keysets
 
 
 def gather(connection: Connection, issue: Issue) -> Seen:
@@ -148,19 +158,15 @@ def _lapse(plan: Plan) -> datetime | None:
     return plan.now + timedelta(hours=plan.policy.register_hours)
 
 
-def _make(ctx: Context, issue: Issue, seen: Seen) -> tuple[Package, _Bound]:
-    package = make_package(ctx, issue.plan)
-    return package, _bind_all(ctx, issue, package, seen)
-
-
-def _bind_all(ctx: Context, issue: Issue, package: Package, seen: Seen) -> _Bound:
+def bind_all(ctx: Context, planned: Planned, package: Package) -> Bound:
     """Bind the new keyset, and those that give way to it as ended.
 
     The user's state is believed because the HSM vouches for it in each of the user's keysets, ended ones included;
     so is what each keyset says of its device.
     """
     # Not the plan's whole second: an answer of that very second was given while the older keys were active.
-    now, user, present = ctx.clock.now(), seen.user, seen.keysets
+    issue, now = planned.issue, ctx.clock.now()
+    user, present = planned.seen.user, planned.seen.keysets
     for keyset in present:
         bindings.require_bound(ctx, keyset, user.status)
     ended = []
@@ -168,40 +174,51 @@ def _bind_all(ctx: Context, issue: Issue, package: Package, seen: Seen) -> _Boun
         status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
         changed = keynames.without_spent(ctx, replace(keyset, status=status, ended_at=now), answered=True)
         ended.append((keyset, bindings.bind(ctx, changed, user.status)))
-    return _Bound(bindings.bind(ctx, new_keyset(issue.plan, package), user.status), ended)
+    fresh = bindings.bind(ctx, new_keyset(issue.plan, package), user.status)
+    return Bound(issue, user, package, fresh, ended, planned.is_first)
 
 
-def _write(connection: Connection, issue: Issue, user: User, bound: _Bound) -> Device | None:
-    """Write it all in one unit and return the device; None if user or keysets changed since they were seen."""
-    plan, fresh = issue.plan, bound.fresh
-    if not users.raise_version(connection, user):
-        return None
-    if not loose_keys.adopt_keys(connection, plan.stored):
+def write_all(connection: Connection, several: Sequence[Bound]) -> list[Device | None]:
+    """Write it all in one unit; the device of each, or None if its user or keysets changed since they were seen."""
+    good = [each for each in several if users.raise_version(connection, each.user)]
+    if not loose_keys.adopt_keys(connection, [key for each in good for key in each.issue.plan.stored]):
         raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
-    device, gone = _make_place(connection, issue)
-    keysets.insert_keyset(connection, fresh)
+    places = [_place(connection, each) for each in good]
+    devices.insert_devices(connection, [place.device for place in places if place.is_new])
+    keysets.insert_keysets(connection, [each.fresh for each in good])
+    record(
+        connection,
+        [line for each, place in zip(good, places, strict=True) for line in _end(connection, each, place)],
+    )
+    for each in good:
+        finish(connection, each.issue.asker, each.issue.once, each.fresh.id, each.issue.plan.now)
+    found = {each.fresh.id: place.device for each, place in zip(good, places, strict=True)}
+    return [found.get(each.fresh.id) for each in several]
+
+
+def _end(connection: Connection, bound: Bound, place: _Place) -> list[Event]:
+    """End what gives way, and return the lines that tell of it and of the new keyset."""
+    issue, plan, fresh = bound.issue, bound.issue.plan, bound.fresh
     made = {"delivery": fresh.delivery, "device_id": plan.device_id, "policy_version": plan.policy_version}
     lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, made)]
     for seen, changed in bound.ended:
         keysets.change_keyset(connection, seen, changed)
         loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, plan.now)
         lines.append(_event(issue, EventType.KEYSET_ENDED, "deleted", seen.id, {}, "replaced"))
-    for device_id in sorted(gone):
+    for device_id in sorted(place.gone):
         detail = {"device_id": device_id}
         lines.append(_event(issue, EventType.DEVICE_REMOVED, "removed", None, detail, "replaced"))
-    record(connection, lines)
-    finish(connection, issue.asker, issue.once, fresh.id, plan.now)
-    return device
+    return lines
 
 
-def _make_place(connection: Connection, issue: Issue) -> tuple[Device, set[str]]:
-    """Return the device, added if it is a new one, and those that gave way to it."""
-    plan = issue.plan
-    others = devices.devices_of(connection, plan.application_id, plan.user_id)
+def _place(connection: Connection, bound: Bound) -> _Place:
+    """Return the device of the new keyset; a user without keysets never had one."""
+    plan = bound.issue.plan
+    others = {} if bound.is_first else devices.devices_of(connection, plan.application_id, plan.user_id)
     if not plan.is_new_device:
-        return others[plan.device_id], set()
+        return _Place(others[plan.device_id])
     gone: set[str] = set()
-    if device_rules.replaces_all(_named(plan), _most(issue)):
+    if device_rules.replaces_all(_named(plan), _most(bound.issue)):
         gone = devices.remove_devices(connection, others, plan.now)
     made = Device(
         id=plan.device_id,
@@ -211,8 +228,7 @@ def _make_place(connection: Connection, issue: Issue) -> tuple[Device, set[str]]
         push_id=None,
         created_at=plan.now,
     )
-    devices.insert_device(connection, made)
-    return made, gone
+    return _Place(made, is_new=True, gone=frozenset(gone))
 
 
 def _event(
@@ -222,7 +238,7 @@ def _event(
     keyset_id: str | None,
     detail: dict[str, Any],
     reason: str | None = None,
-) -> Any:
+) -> Event:
     plan = issue.plan
     return make_event(
         type_,

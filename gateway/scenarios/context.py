@@ -1,11 +1,13 @@
 """What every scenario works with: the clock, the database, the device, and the threads they run in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+from gateway.scenarios.batching import Room
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.change_watch import ChangeWatch
 from gateway.scenarios.event_feed import EventFeed
@@ -21,6 +23,8 @@ from hsm.keys import KeyRef
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 HOUSE_KEYS = ("binding", "webhook", "activation", "credential", "decoy")
 HOUSE_PAIR = "receipt"
@@ -83,6 +87,19 @@ class Context(StoreAccess):
     content_bytes_most: int
     uploads_most: int
     upload_bytes_most: int
+
+    rooms: dict[Any, Room[Any, Any]] = field(init=False, default_factory=dict)
+
+    def room(
+        self,
+        work: "Callable[[Context, list[Item]], Awaitable[Sequence[Result | Exception]]]",
+        most: int,
+        at_once: int,
+    ) -> Room[Item, Result]:
+        """Return where items for this work wait for each other: one place for each work."""
+        if work not in self.rooms:
+            self.rooms[work] = Room(partial(work, self), most=most, at_once=at_once)
+        return self.rooms[work]
 
     def at(self, desk: Desk) -> "Context":
         """Return this context for work that only uses keys, all of it in the one turn that the desk stands for."""

@@ -3,6 +3,7 @@
 The wrapping secret and the key made of it live for one enrolment and are stored nowhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +21,7 @@ from gateway.wire import tlv
 from gateway.wire.package import Package
 from gateway.wire.policy import DeviceFields, Flags, PackagePolicy, PasswordClasses
 from gateway.wire.wrapping import OAEP_HASHES, OaepHash, RsaWrapping, SecretWrapping
+from hsm.desk import Desk
 from hsm.keys import DerivedRef, KeyRef
 from hsm.rsawrap import RsaCover
 
@@ -64,13 +66,35 @@ class Plan:
         return keynames.on_token([self.khmac, self.kauth])
 
     @property
+    def needs_code(self) -> bool:
+        """Whether it is opened with an activation code."""
+        return self.delivery is Delivery.QR_AND_CODE
+
+    @property
     def has_weak_secret(self) -> bool:
         """Whether the secret is one that people choose, and that can be searched for offline."""
         return self.given_secret is not None and not is_strong(self.given_secret)
 
 
-def make_package(ctx: Context, plan: Plan) -> Package:
+def activation_codes(ctx: Context, plans: Sequence[Plan]) -> list[str | None]:
+    """Return the activation code of each that is delivered with one, all of them in one turn at the device."""
+    if not any(each.needs_code for each in plans):
+        return [None] * len(plans)
+
+    def compute(desk: Desk) -> list[str | None]:
+        at = ctx.at(desk)
+        return [
+            activation_code(at, each.application_id, each.keyset_id, each.salt) if each.needs_code else None
+            for each in plans
+        ]
+
+    return ctx.device.together(compute)
+
+
+def make_package(ctx: Context, plan: Plan, code: str | None = None) -> Package:
     """Let the HSM make, wrap and keep the keys, and pack them. Talks to the device.
+
+    `code` is the activation code, if it was computed already.
 
     Raises:
         Refusal: ``not_allowed_by_policy``: the token knows none of the hashes that the phone accepts.
@@ -78,7 +102,7 @@ def make_package(ctx: Context, plan: Plan) -> Package:
     """
     if plan.sealing is not None:
         return _sealed_package(ctx, plan, plan.sealing)
-    secret = _wrapping_secret(ctx, plan)
+    secret = code or _wrapping_secret(ctx, plan)
     chosen = plan.has_weak_secret
     iterations = secrets_wire.CHOSEN_ITERATIONS if chosen else secrets_wire.RANDOM_ITERATIONS
     keys = _issue(ctx, plan, secrets_wire.kek(secret, plan.salt, iterations, pbkdf2))

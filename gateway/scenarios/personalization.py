@@ -5,8 +5,10 @@ whatever a killed process leaves on the token is known to a row and swept away.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from gateway.ids import new_id
@@ -17,9 +19,10 @@ from gateway.rules.secret_strength import BITS_LEAST, is_strong
 from gateway.rules.user_settings import policy_for
 from gateway.scenarios import keynames
 from gateway.scenarios.access import Asker
-from gateway.scenarios.adoption import Issue, Seen, adopt, look
+from gateway.scenarios.adoption import Issue, Planned, look
 from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, claim, release
+from gateway.scenarios.issuing import Adopted, adopt
 from gateway.scenarios.packaging import Plan, Sealing
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.representation import keyset_view
@@ -27,6 +30,9 @@ from gateway.store import loose_keys, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire.package import Package
+
+_MOST = 8  # requests that are served together
+_AT_ONCE = 3  # such groups: one makes keys, the others compute what keys are wrapped under, or write
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +92,39 @@ async def issue_keyset(
             ``already_delivered``.
         BrokenBinding: a keyset of the user, or the user's state, is not what the HSM vouched for.
     """
-    issue, seen = await ctx.unit(_plan_keys, ctx, _Asked(asker, user_id, delivery, given, once, origin))
-    try:
-        package, keyset, device = await adopt(ctx, issue, seen)
-    except BaseException:
-        await ctx.unit(_give_up, issue, ctx.clock.now())
-        raise
-    return Issued(keyset_view(keyset, device), package)
+    asked = _Asked(asker, user_id, delivery, given, once, origin)
+    if given.secret is None:
+        return await ctx.room(_issue_together, _MOST, _AT_ONCE).ask(asked)
+    (issued,) = await _issue_together(
+        ctx, [asked]
+    )  # many rounds over a chosen secret keep nobody else waiting
+    if isinstance(issued, Exception):
+        raise issued
+    return issued
+
+
+async def _issue_together(ctx: Context, batch: list[_Asked]) -> list[Issued | Exception]:
+    """Issue keys to all who asked for some meanwhile; what is refused to one is nobody else's matter."""
+    # In one order, so that two units that have users in common do not wait for each other in a circle.
+    order = sorted(
+        range(len(batch)), key=lambda place: (batch[place].asker.application.id, batch[place].user_id)
+    )
+    planned = await ctx.unit_of_all(partial(_plan_all, ctx), [batch[place] for place in order])
+    good = [each for each in planned if not isinstance(each, Exception)]
+    adopted = iter(await adopt(ctx, good))
+    issued = [
+        each if isinstance(each, Exception) else await _ended(ctx, each.issue, next(adopted))
+        for each in planned
+    ]
+    return [issued[order.index(place)] for place in range(len(batch))]
+
+
+async def _ended(ctx: Context, issue: Issue, adopted: Adopted | Exception) -> Issued | Exception:
+    """Return what came of it; what was planned in vain is given up."""
+    if isinstance(adopted, Exception):
+        (given_up,) = await ctx.unit_of_all(partial(_give_up, ctx.clock.now()), [issue])
+        return given_up or adopted
+    return Issued(keyset_view(adopted.keyset, adopted.device), adopted.package)
 
 
 def _make_plan(ctx: Context, asked: _Asked, policy: Policy) -> Plan:
@@ -151,8 +183,15 @@ def _check_secret(delivery: Delivery, given_secret: str | None, policy: Policy) 
         raise Refusal("not_allowed_by_policy", "weak secret", detail=detail)
 
 
-def _plan_keys(connection: Connection, ctx: Context, asked: _Asked) -> tuple[Issue, Seen]:
+def _plan_all(ctx: Context, connection: Connection, batch: Sequence[_Asked]) -> list[Planned]:
     """Decide what is to be made, and note it before it is made."""
+    planned = [_decide(ctx, connection, asked) for asked in batch]
+    names = [(uri, each.issue.plan.keyset_id) for each in planned for uri in each.issue.plan.stored]
+    loose_keys.plan_all(connection, names, ctx.clock.now().replace(microsecond=0))
+    return planned
+
+
+def _decide(ctx: Context, connection: Connection, asked: _Asked) -> Planned:
     asker = asked.asker
     user = users.find_user(connection, asker.application.id, asked.user_id)
     policy = policy_for(asker.application.policy, None if user is None else user.settings)
@@ -160,12 +199,12 @@ def _plan_keys(connection: Connection, ctx: Context, asked: _Asked) -> tuple[Iss
     issue = Issue(asker, plan, asked.once, asked.origin)
     if claim(connection, asker, asked.once, plan.now) is not None:
         raise Refusal("already_delivered", "repeated issue")
-    seen = look(connection, issue, user)
-    loose_keys.plan_keys(connection, plan.stored, plan.keyset_id, plan.now)
-    return issue, seen
+    return Planned(issue, look(connection, issue, user))
 
 
-def _give_up(connection: Connection, issue: Issue, now: datetime) -> None:
-    """Have what was planned destroyed by the next sweep, and free the idempotency key."""
-    loose_keys.doom_unowned(connection, issue.plan.stored, issue.plan.keyset_id, now)
-    release(connection, issue.asker, issue.once)
+def _give_up(now: datetime, connection: Connection, issues: Sequence[Issue]) -> list[None]:
+    """Have what was planned destroyed by the next sweep, and free the idempotency keys."""
+    for issue in issues:
+        loose_keys.doom_unowned(connection, issue.plan.stored, issue.plan.keyset_id, now)
+        release(connection, issue.asker, issue.once)
+    return [None] * len(issues)

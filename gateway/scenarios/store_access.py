@@ -1,16 +1,18 @@
 """What a scenario works with that needs no device: the clock, the database, and the threads it is reached in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
+from gateway.refusals import Outage
 from gateway.store.database import Collision, Connection, Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,23 @@ class StoreAccess:
                 return run()
 
         return await self.in_store_thread(run_again)
+
+    async def unit_of_all(
+        self, work: Callable[[Connection, Sequence[Item]], list[T]], items: Sequence[Item]
+    ) -> list[T | Exception]:
+        """Run ``work(connection, items)`` as one unit, or, if that fails, for each item in a unit of its own.
+
+        Returns for each what came of it, or what it raised.
+        """
+        if not items:
+            return []
+        try:
+            return list(await self.unit(work, items))
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            if len(items) == 1 or (isinstance(error, Outage) and not isinstance(error, Collision)):
+                return [error] * len(items)
+        alone = [self.unit_of_all(work, [item]) for item in items]
+        return [found for (found,) in await asyncio.gather(*alone)]
 
     async def reading(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

@@ -1,6 +1,6 @@
 """What is remembered of devices: whose they are, where they can be woken up, and when they came and went."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,9 +23,10 @@ _OF_USER = (
 )
 
 
-def insert_device(connection: Connection, device: Device) -> None:
-    """Add a device."""
-    connection.execute(_INSERT, _row(device))
+def insert_devices(connection: Connection, several: Sequence[Device]) -> None:
+    """Add devices."""
+    if several:
+        connection.execute(_INSERT, [_row(each) for each in several])
 
 
 def devices_of(connection: Connection, application_id: str, user_id: str) -> dict[str, Device]:

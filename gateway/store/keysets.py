@@ -42,6 +42,12 @@ def insert_keyset(connection: Connection, keyset: Keyset) -> None:
     connection.execute(_INSERT, _row_of_keyset(keyset))
 
 
+def insert_keysets(connection: Connection, several: Sequence[Keyset]) -> None:
+    """Add keysets."""
+    if several:
+        connection.execute(_INSERT, [_row_of_keyset(each) for each in several])
+
+
 def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
     """Return the keyset of this id, whatever its state, or None."""
     row = connection.execute(_BY_ID, {"id": keyset_id}).one_or_none()

@@ -20,7 +20,14 @@ _ADOPT = sa.delete(loose_keys).where(
 
 def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
     """Note objects that are about to be made."""
-    rows = [{"uri": uri, "keyset_id": keyset_id, "planned_at": now, "doomed_at": None} for uri in uris]
+    plan_all(connection, [(uri, keyset_id) for uri in uris], now)
+
+
+def plan_all(connection: Connection, planned: Sequence[tuple[str, str]], now: datetime) -> None:
+    """Note objects that are about to be made for several keysets, each with its keyset's id."""
+    rows = [
+        {"uri": uri, "keyset_id": keyset, "planned_at": now, "doomed_at": None} for uri, keyset in planned
+    ]
     if rows:
         connection.execute(_PLAN, rows)
 

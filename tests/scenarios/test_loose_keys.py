@@ -16,7 +16,7 @@ import pytest
 from gateway.refusals import Refusal
 from gateway.rules.keyset import KeysetStatus
 from gateway.rules.user import UserAction
-from gateway.scenarios import adoption, housekeeping
+from gateway.scenarios import housekeeping, issuing
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR
 from gateway.store import loose_keys
 from hsm import wrapping
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 DIES = """
 import os, signal, sys
 from gateway import assembly
-from gateway.scenarios import adoption, personalization
+from gateway.scenarios import issuing, personalization
 from gateway.scenarios.access import Asker
 from gateway.scenarios.idempotency import Once
 from gateway.settings import Settings
@@ -48,7 +48,7 @@ with database.reading() as connection:
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(adoption, {"planned": "make_package", "made": "_bind_all"}[step], die)
+setattr(issuing, {"planned": "make_package", "made": "bind_all"}[step], die)
 with assembly.make_context(Settings(), database, device, SetClock()) as ctx:
     run(personalization.issue_keyset(
         ctx, asker, "anna", Delivery.QR, personalization.Given(), Once("the key", bytes(32)), ORIGIN))
@@ -169,19 +169,18 @@ def test_an_adoption_that_comes_after_the_sweep_is_refused_and_leaves_nothing(
     run(bench.create_user("anna"))
     before = _names(bench)
 
-    def swept_before(ctx: Any, *rest: Any) -> Any:
+    def swept_afterwards(*what: Any) -> Any:
+        made = make_package(*what)
         bench.clock.move(minutes=11)
         now = bench.clock.now()
-        sweeping = (
-            ctx.unit(loose_keys.doom_forgotten, now, now)
-            if sweep == "dooms"
-            else housekeeping.sweep_keys(ctx)
-        )
-        asyncio.run(sweeping)
-        return bind_all(ctx, *rest)
+        if sweep == "dooms":
+            asyncio.run(bench.ctx.unit(loose_keys.doom_forgotten, now, now))
+        else:
+            asyncio.run(housekeeping.sweep_keys(bench.ctx))
+        return made
 
-    bind_all = adoption._bind_all
-    monkeypatch.setattr(adoption, "_bind_all", swept_before)
+    make_package = issuing.make_package
+    monkeypatch.setattr(issuing, "make_package", swept_afterwards)
     with pytest.raises(Refusal, match="concurrent_change"):
         run(bench.issue("anna", key="the key"))
     monkeypatch.undo()

@@ -76,7 +76,7 @@ def phones(database: Database) -> Database:
         insert_anna(connection)
         insert_transaction(connection, "txn_1")
         for name, provider, status in made:
-            devices.insert_device(connection, _device(name, provider))
+            devices.insert_devices(connection, [_device(name, provider)])
             keysets.insert_keyset(connection, _keyset(name, status))
     return database
 

@@ -1,0 +1,107 @@
+"""Are keys that several ask for at once made for each as if it had asked alone?"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.refusals import Refusal
+from gateway.rules.keyset import OPEN, Delivery
+from gateway.scenarios import housekeeping, issuing
+from gateway.scenarios.packaging import activation_code, make_package
+from gateway.scenarios.personalization import Issued
+from gateway.store import keysets
+from hsm.errors import DeviceRefused, DeviceUnavailable
+from tests.counterparts.phone import Phone
+from tests.scenarios.bench import Bench, run
+
+USERS = [f"user-{number}" for number in range(5)]
+
+
+async def _together(bench: Bench, users: list[str], **asked: Any) -> list[Any]:
+    return await asyncio.gather(*(bench.issue(user, **asked) for user in users), return_exceptions=True)
+
+
+async def _created(bench: Bench) -> None:
+    for user in USERS:
+        await bench.create_user(user)
+
+
+def test_keys_asked_for_together_are_made_in_as_many_units_as_for_one(any_bench: Bench):
+    run(_created(any_bench))
+    units: list[str] = []
+    unit = type(any_bench.ctx.database).unit
+
+    def counted(self: Any) -> Any:
+        units.append("unit")
+        return unit(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(any_bench.ctx.database), "unit", counted)
+        found = run(_together(any_bench, USERS))
+    assert len(units) == 2
+    assert [each.keyset["user"] for each in found] == USERS
+    assert any_bench.unbound() == []
+    for each in found:
+        run(any_bench.register(any_bench.phone(each)))
+
+
+def test_each_gets_the_keys_that_its_own_code_opens(bench: Bench):
+    run(_created(bench))
+    found = run(_together(bench, USERS, delivery=Delivery.QR_AND_CODE))
+    assert len({each.package.khmac for each in found}) == len(USERS)
+    for each in found:
+        plan = (each.package.application, each.package.keyset, each.package.wrapping.salt)
+        code = activation_code(bench.ctx, *plan)
+        phone = Phone.enrol(each.package.to_qr(), activation_code=code, clock=bench.clock.now)
+        run(bench.register(phone))
+
+
+def test_what_is_refused_to_one_is_nobody_elses_matter(any_bench: Bench):
+    run(_created(any_bench))
+    found = run(_together(any_bench, [USERS[0], "nobody", *USERS[1:]]))
+    assert isinstance(found[1], Refusal)
+    assert found[1].problem.code == "not_found"
+    assert [each.keyset["user"] for each in found if isinstance(each, Issued)] == USERS
+    assert any_bench.rows("SELECT * FROM loose_keys") == []
+
+
+def test_of_two_for_one_user_the_later_takes_the_place(any_bench: Bench):
+    run(_created(any_bench))
+    found = run(_together(any_bench, [USERS[0], USERS[0], USERS[1]]))
+    assert all(isinstance(each, Issued) for each in found)
+    with any_bench.ctx.database.reading() as connection:
+        present = keysets.keysets_of(connection, any_bench.asker.application.id, USERS[0])
+    assert sorted(each.status in OPEN for each in present) == [False, True]
+    assert any_bench.unbound() == []
+
+
+def test_of_two_with_one_idempotency_key_only_one_gets_keys(bench: Bench):
+    run(_created(bench))
+    found = run(_together(bench, [USERS[0], USERS[0]], key="the key"))
+    refused = [each.problem.code for each in found if isinstance(each, Refusal)]
+    assert refused in (["in_progress"], ["already_delivered"])
+    assert len(bench.rows("SELECT * FROM keysets")) == 1
+
+
+@pytest.mark.parametrize(("error", "failed"), [(DeviceRefused, 1), (DeviceUnavailable, 4)])
+def test_where_the_device_fails_what_was_planned_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: type[Exception], failed: int
+):
+    run(_created(bench))
+    before = bench.device.user_keys()
+
+    def fail_at_the_second(ctx: Any, plan: Any, code: str | None) -> Any:
+        if plan.user_id == USERS[1]:
+            raise error("it failed")
+        return make_package(ctx, plan, code)
+
+    monkeypatch.setattr(issuing, "make_package", fail_at_the_second)
+    found = run(_together(bench, USERS))
+    monkeypatch.undo()
+    assert sum(isinstance(each, error) for each in found) == failed
+    run(housekeeping.sweep_keys(bench.ctx))
+    assert len(bench.device.user_keys()) - len(before) == 2 * (len(USERS) - failed)
+    assert bench.rows("SELECT * FROM loose_keys") == []
+    again = run(_together(bench, USERS))
+    assert all(isinstance(each, Issued) for each in again)
