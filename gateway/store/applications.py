@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules import policy as policies
 from gateway.rules.policy import Policy
-from gateway.store.database import insert_new
+from gateway.store.many import among, insert_new
 from gateway.store.tables import applications, credentials, policy_versions
 
-_BY_IDS = sa.select(applications).where(applications.c.id.in_(sa.bindparam("ids", expanding=True)))
+_BY_IDS = sa.select(applications).where(among(applications.c.id, "ids"))
 _CREDENTIAL = sa.select(credentials).where(credentials.c.id == sa.bindparam("id"))
 
 

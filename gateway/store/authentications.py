@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.store.database import insert_new
+from gateway.store.many import insert_new
 from gateway.store.rows import row_of
 from gateway.store.tables import authentications
 

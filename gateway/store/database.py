@@ -7,17 +7,17 @@ Locks are taken in this order, by locking or by changing a row: user, transactio
 it wait for each other and never in a circle. Where one is chosen to yield all the same, ``Collision`` says so.
 """
 
+import select
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from gateway.refusals import Outage
@@ -35,9 +35,10 @@ _AWAY = (
     "25006",  # the server only reads: a standby, a failover is under way
     "25P03",  # it ended a unit in which nothing was asked for too long
 )
+_USED_AT, _BELIEVED_SECONDS = "used_at", 1.0
 _YIELDED = ("40P01", "40001")  # deadlock, and what PostgreSQL could not put in an order
 
-__all__ = ["Collision", "Connection", "Database", "insert_new", "insert_where_new"]
+__all__ = ["Collision", "Connection", "Database"]
 
 
 class Collision(Outage):
@@ -63,13 +64,15 @@ class Database:
         }
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite:
-            options["pool_pre_ping"] = True
             asked = sa.make_url(url).query.get("options", "")
             options["connect_args"] = {"options": f"{_POSTGRES_LIMITS} {asked}".strip()}
         self.engine: Engine = sa.create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "checkin", _note_use)
+            event.listen(self.engine, "checkout", partial(_require_alive, self.engine.dialect))
 
     @contextmanager
     def unit(self) -> Iterator[Connection]:
@@ -136,25 +139,6 @@ class Database:
         self.engine.dispose()
 
 
-def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
-    """Insert a row unless its key is taken; say whether it was inserted. Never fails the unit."""
-    return bool(insert_where_new(connection, table, [values]))
-
-
-def insert_where_new(
-    connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]
-) -> Sequence[Any]:
-    """Insert the rows whose keys are not taken; return the keys of those. Never fails the unit."""
-    return connection.execute(_insertion(table, connection.dialect.name), rows).all()
-
-
-@cache
-def _insertion(table: sa.Table, dialect: str) -> sa.Executable:
-    build = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    # The keys are asked back, because drivers do not agree on the count of rows of an insert.
-    return build(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
-
-
 def _is_outage(error: Exception) -> bool:
     """Say whether the database is away, and not our statement wrong."""
     away = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -163,6 +147,32 @@ def _is_outage(error: Exception) -> bool:
 
 def _sqlstate(error: Exception) -> str | None:
     return getattr(error.__cause__, "sqlstate", None)
+
+
+def _note_use(_connection: object, record: Any) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _require_alive(dialect: Any, connection: Any, record: Any, _checked_out: object) -> None:
+    """Ask a connection that nobody used for a while whether the server is there; if not, all are made anew.
+
+    One used a moment ago is believed, unless the server said something since: it does when it ends a connection.
+    Asking each time would be two of the sixteen round trips of a batch.
+    """
+    used_at = record.info.get(_USED_AT)
+    if used_at is None:  # it is new
+        return
+    try:
+        if time.monotonic() - used_at > _BELIEVED_SECONDS or _has_news(connection):
+            dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise sa.exc.InvalidatePoolError from error
+
+
+def _has_news(connection: Any) -> bool:
+    lines = select.poll()
+    lines.register(connection.fileno(), select.POLLIN)
+    return bool(lines.poll(0))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.delivery import START, DeliveryAction, DeliveryStatus, outcomes
+from gateway.store.many import append
 from gateway.store.rows import row_of
 from gateway.store.tables import applications, deliveries, transactions
 
@@ -18,7 +19,6 @@ _NUMBER = (
     .values(callbacks=transactions.c.callbacks + 1)
     .returning(transactions.c.callbacks)
 )
-_INSERT = sa.insert(deliveries)
 # In the words of the index of what waits, and no parameter: see tables.
 _WAITS = deliveries.c.status == sa.literal_column(f"'{DeliveryStatus.PENDING}'")
 # SQLite fills a page with the next rows and never again: where a body was there would be room for ever. Among rows that
@@ -51,8 +51,7 @@ def next_sequence(connection: Connection, transaction_id: str) -> int:
 def insert_deliveries(connection: Connection, made: Sequence[Delivery], now: datetime) -> None:
     """Put callbacks into the outbox, due at once."""
     due = {"status": START, "next_at": now, "created_at": now}
-    if made:
-        connection.execute(_INSERT, [{**_row_of_delivery(delivery), **due} for delivery in made])
+    append(connection, deliveries, [{**_row_of_delivery(delivery), **due} for delivery in made])
 
 
 def outbox(connection: Connection) -> tuple[int, datetime | None]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.rules.event import EventType
+from gateway.store.many import append
 from gateway.store.rows import row_of
 from gateway.store.tables import events
 
@@ -52,13 +53,11 @@ class Event:
 
 _row_of_event = row_of(Event)
 _ASKED = (EventType.REQUEST, EventType.AUTHENTICATION_FAILED)
-_APPEND = sa.insert(events)
 
 
 def append_events(connection: Connection, lines: Sequence[Event]) -> None:
     """Append the lines in their order."""
-    if lines:
-        connection.execute(_APPEND, [_row_of_event(line) for line in lines])
+    append(connection, events, [_row_of_event(line) for line in lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.store.database import insert_new, insert_where_new
+from gateway.store.many import insert_new, insert_where_new
 from gateway.store.tables import idempotency, replays
 
 

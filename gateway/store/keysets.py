@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.user import User
+from gateway.store.many import among
 from gateway.store.rows import row_of
 from gateway.store.tables import keysets, users
 from gateway.store.users import user_of
@@ -31,7 +32,7 @@ _WITH_USERS = (
         users,
         sa.and_(users.c.application_id == keysets.c.application_id, users.c.user_id == keysets.c.user_id),
     )
-    .where(keysets.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .where(among(keysets.c.id, "ids"))
 )
 _STATUSES = {str(word): word for word in KeysetStatus}
 _DELIVERIES = {str(word): word for word in Delivery}

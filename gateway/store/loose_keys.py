@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.store.database import insert_new
+from gateway.store.many import insert_new
 from gateway.store.tables import keysets, loose_keys
 
 _PLAN = sa.insert(loose_keys)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from gateway.rules.confirmation import Outcome
 from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind, Transaction, TransactionStatus
+from gateway.store.many import among, append
 from gateway.store.rows import row_of
 from gateway.store.tables import attempts, authentications, contents, transactions
 
@@ -19,8 +20,7 @@ _COLUMNS = tuple(column.name for column in transactions.c)
 _BY_ID = sa.select(transactions).where(
     transactions.c.id == sa.bindparam("id"), transactions.c.application_id == sa.bindparam("application_id")
 )
-_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-_BY_IDS = sa.select(transactions).where(transactions.c.id.in_(_IDS))
+_BY_IDS = sa.select(transactions).where(among(transactions.c.id, "ids"))
 _SETTLED: dict[str, Any] = {
     "status": sa.bindparam("to_status"),
     "reason": sa.bindparam("to_reason"),
@@ -38,13 +38,12 @@ _STILL_PENDING = transactions.c.status + "" == TransactionStatus.PENDING
 _SETTLE_IN_TIME = _SETTLE.where(_IN_TIME)
 _SETTLE_MANY = (
     sa.update(transactions)
-    .where(transactions.c.id.in_(_IDS), _STILL_PENDING, _IN_TIME)
+    .where(among(transactions.c.id, "ids"), _STILL_PENDING, _IN_TIME)
     .values(**_SETTLED, callbacks=transactions.c.callbacks + sa.bindparam("told"))
     .returning(transactions.c.id, transactions.c.callbacks)
 )
 _SCORINGS = {str(word): word for word in ScoringSetting}
-_CLEAR = sa.delete(contents).where(contents.c.transaction_id.in_(_IDS))
-_KEEP = sa.insert(attempts)
+_CLEAR = sa.delete(contents).where(among(contents.c.transaction_id, "ids"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +237,7 @@ def read_content(connection: Connection, transaction_id: str, offset: int, lengt
 def insert_attempts(connection: Connection, made: Sequence[Attempt]) -> None:
     """Add attempts."""
     rows = [{**_row_of_attempt(attempt), "verified": list(attempt.verified)} for attempt in made]
-    connection.execute(_KEEP, rows)
+    append(connection, attempts, rows)
 
 
 def count_not_accepted(connection: Connection, transaction_id: str) -> int:

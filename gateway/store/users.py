@@ -1,5 +1,6 @@
 """What is remembered of users: their state and their consecutive failures."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.user import User, UserStatus
-from gateway.store.database import insert_new
+from gateway.store.many import among, insert_new
 from gateway.store.tables import users
 
 _COLUMNS = tuple(column.name for column in users.c)
@@ -18,13 +19,10 @@ _THIS = sa.and_(
 _BY_ID = sa.select(users).where(_THIS)
 # Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
 _LOCK = _BY_ID.with_for_update(key_share=True)
-# Not by pairs of ids: for those SQLite reads the whole table. A namesake at another bank may be among what is found.
+# Of one application at a time: by pairs of ids SQLite reads the whole table.
 _LOCK_FREE = (
     sa.select(users)
-    .where(
-        users.c.application_id.in_(sa.bindparam("of_applications", expanding=True)),
-        users.c.user_id.in_(sa.bindparam("of_users", expanding=True)),
-    )
+    .where(users.c.application_id == sa.bindparam("of_application"), among(users.c.user_id, "of_users"))
     .with_for_update(key_share=True, skip_locked=True)
 )
 _RAISE = (
@@ -78,8 +76,14 @@ def lock_user(connection: Connection, application_id: str, user_id: str) -> User
 
 def lock_free_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], User]:
     """Lock those users of these (application, user) that nobody holds at the moment, and return them by id."""
-    named = {"of_applications": {of for of, _ in ids}, "of_users": {user for _, user in ids}}
-    found = [user_of(row) for row in connection.execute(_LOCK_FREE, named)]
+    theirs: defaultdict[str, list[str]] = defaultdict(list)
+    for application_id, user_id in ids:
+        theirs[application_id].append(user_id)
+    found = [
+        user_of(row)
+        for application_id, user_ids in theirs.items()
+        for row in connection.execute(_LOCK_FREE, {"of_application": application_id, "of_users": user_ids})
+    ]
     return {(user.application_id, user.user_id): user for user in found}
 
 

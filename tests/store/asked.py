@@ -55,13 +55,14 @@ UPLOAD = Upload(
 ROOM = {BIG: 10, "app_1": 10}
 # Tables of these have a row for each application, version or key of the house, and none for users or what they do.
 _SMALL = ("applications", "database", "house_keys", "receipt_keys")
+_BY_OTHERS = ("many",)  # asked by asking the others
 
 
 def functions() -> set[str]:
     """Return the functions of the store that a question has to be asked of, as ``module.function``."""
     found = set()
     for each in pkgutil.iter_modules(store.__path__):
-        if each.name not in (*_SMALL, "migrations"):
+        if each.name not in (*_SMALL, *_BY_OTHERS, "migrations"):
             found |= _of(import_module(f"gateway.store.{each.name}"), each.name)
     return found
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from gateway.rules.transaction import TransactionStatus
 from gateway.rules.user import UserStatus
 from gateway.store import deliveries, guards, transactions, users
-from gateway.store.database import Database, insert_new
+from gateway.store.database import Database
+from gateway.store.many import insert_new
 from gateway.store.tables import receipt_keys
 from gateway.store.transactions import settle_transaction
 from tests.store.racing import in_threads
