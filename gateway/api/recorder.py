@@ -9,6 +9,7 @@ from gateway.api.problems import Reply
 from gateway.measures import count_request
 
 _log = structlog.get_logger("access")
+_BUG, _AWAY = HTTPStatus.INTERNAL_SERVER_ERROR.value, HTTPStatus.SERVICE_UNAVAILABLE.value
 
 
 class RequestLine:
@@ -33,9 +34,9 @@ class RequestLine:
         fields = {**self._fields, "status": reply.status, "ms": took}
         if reason:
             fields["reason"] = reason
-        if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and error is not None:
+        if reply.status == _BUG and error is not None:
             _log.error("request", **fields, exc_info=error)
-        elif reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        elif reply.status == _AWAY:
             _log.warning("request", **fields)
         else:
             _log.info("request", **fields)
