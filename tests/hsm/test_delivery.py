@@ -189,3 +189,19 @@ def test_the_kept_key_may_only_compute_hmac_sha256(own_device: Device):
     own_device.issue(secrets.token_bytes(32), ids, LABEL)
     key = own_device._guard.use(lambda _, session: find_one(session, KeyRef(KeyKind.SECRET, key_id)))
     assert key[Attribute.ALLOWED_MECHANISMS] == [Mechanism.SHA256_HMAC]
+
+
+CALLS = """
+device = Device.open(URI)
+before = shim.calls()
+ids = [secrets.token_bytes(16) for _ in range(2)]
+device.issue(secrets.token_bytes(32), ids, "countersign-user-hmac")
+print(shim.calls() - before, len(device.user_keys()))
+for each in device.user_keys(): device.destroy(each)
+"""
+
+
+def test_a_delivery_is_one_call_for_each_step(misbehaving_program: Callable[[str], Program]):
+    (told,) = misbehaving_program(CALLS).lines()
+    # The cover; for each key generating, wrapping, copying, looking at the copy; three session objects to destroy.
+    assert told == "12 2"
