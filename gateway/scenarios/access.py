@@ -93,12 +93,7 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
     if match is None:
         raise Refusal("unauthenticated", "no API key")
     credential_id, secret = f"key_{match[1]}", match[2]
-    credential, application = await ctx.reading(_find, credential_id)
-    owner = credential.application_id if credential else ""
-    scopes = credential.scopes if credential else ()
-    mac = await ctx.on_device(
-        ctx.device.mac, ctx.keys.credential, _digest_input(credential_id, owner, scopes, secret)
-    )
+    credential, application, mac = await ctx.on_device(_look_up, ctx, credential_id, secret)
     right = hmac.compare_digest(mac, credential.digest if credential else _NO_DIGEST)
     if credential is None or application is None or not right or credential.revoked_at is not None:
         reason = "revoked API key" if credential and credential.revoked_at else "wrong API key"
@@ -107,6 +102,18 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
         )
         raise Refusal("unauthenticated", reason)
     return Asker(application, credential.id, frozenset(credential.scopes))
+
+
+def _look_up(
+    ctx: Context, credential_id: str, secret: str
+) -> tuple[Credential | None, Application | None, bytes]:
+    """Return what is known of the credential, and the MAC it must have, in one hop; an unknown one costs as much."""
+    with ctx.database.reading() as connection:
+        credential, application = _find(connection, credential_id)
+    owner = credential.application_id if credential else ""
+    scopes = credential.scopes if credential else ()
+    mac = ctx.device.mac(ctx.keys.credential, _digest_input(credential_id, owner, scopes, secret))
+    return credential, application, mac
 
 
 def _find(connection: Connection, credential_id: str) -> tuple[Credential | None, Application | None]:
