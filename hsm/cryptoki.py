@@ -27,6 +27,7 @@ _C_INITIALIZE, _C_FINALIZE, _C_GET_TOKEN_INFO, _C_LOGIN, _C_SIGN_INIT, _C_SIGN =
 _C_CREATE_OBJECT, _C_COPY_OBJECT, _C_DESTROY_OBJECT, _C_GET_ATTRIBUTE_VALUE = 20, 21, 22, 24
 _C_GENERATE_KEY, _C_WRAP_KEY, _C_DERIVE_KEY = 58, 60, 62
 _UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
+_CK_FALSE, _CK_TRUE = b"\x00", b"\x01"
 _ALIGNED = 8  # bytes: modules read numbers where they stand
 _LONGEST_OUTPUT = (
     64  # bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes
@@ -184,10 +185,13 @@ class DirectCalls:
         return room.raw[: size.value]
 
     def flags(self, session_handle: int, handle: int, names: Sequence[int]) -> list[bool]:
-        """C_GetAttributeValue of attributes that are CK_BBOOL. Raises PKCS11Error."""
+        """C_GetAttributeValue of attributes that are CK_BBOOL. Raises PKCS11Error, also for what is no CK_BBOOL."""
         attributes = _attributes(dict.fromkeys(names, b"\xff"))
         _check(self._read(session_handle, handle, attributes, len(attributes)))
-        return [ctypes.string_at(each.value, 1) == b"\x01" for each in attributes]
+        values = [ctypes.string_at(each.value, 1) for each in attributes]
+        if not {*values} <= {_CK_FALSE, _CK_TRUE}:  # it would pass for "cannot be extracted"
+            raise error_of(_CKR_GENERAL_ERROR)
+        return [value == _CK_TRUE for value in values]
 
     def derive(
         self, session_handle: int, base: int, mechanism: int, data: bytes, template: Mapping[int, bytes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import hmac
 import secrets
@@ -10,9 +11,10 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from pkcs11 import Attribute, KeyType, Mechanism
-from pkcs11.exceptions import AttributeReadOnly, PKCS11Error
+from pkcs11.exceptions import AttributeReadOnly, GeneralError, PKCS11Error
 
 from hsm import conformance, templates, wrapping
+from hsm.cryptoki import DirectCalls, _Attribute
 from hsm.device import Device, _undo_of
 from hsm.errors import DeliveryUnsafe, DeviceRefused
 from hsm.handles import find_one
@@ -205,3 +207,27 @@ def test_a_delivery_is_one_call_for_each_step(misbehaving_program: Callable[[str
     (told,) = misbehaving_program(CALLS).lines()
     # The cover; for each key generating, wrapping, copying, looking at the copy; three session objects to destroy.
     assert told == "12 2"
+
+
+def _answering(value: bytes) -> DirectCalls:
+    """The calls of a module that says of every attribute this, or nothing."""
+
+    @ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong)
+    def read(_session: int, _handle: int, address: int, count: int) -> int:
+        for each in (_Attribute * count).from_address(address):
+            ctypes.memmove(each.value, value, len(value))
+        return 0
+
+    functions = (ctypes.c_void_p * 68)()
+    functions[24] = ctypes.cast(read, ctypes.c_void_p).value
+    calls = DirectCalls(functions)
+    calls.kept = read  # type: ignore[attr-defined]  # C must not call what is gone
+    return calls
+
+
+def test_what_is_neither_true_nor_false_does_not_pass_for_false():
+    assert _answering(b"\x00").flags(1, 2, [3]) == [False]
+    assert _answering(b"\x01").flags(1, 2, [3]) == [True]
+    for value in (b"", b"\x02", b"\xff"):
+        with pytest.raises(GeneralError):
+            _answering(value).flags(1, 2, [3])
