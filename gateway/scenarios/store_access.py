@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.refusals import Outage
-from gateway.store.database import Collision, Connection, Database
+from gateway.store.database import Blocked, Collision, Connection, Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +59,8 @@ class StoreAccess:
         try:
             return list(await self.unit(work, items))
         except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
-            if len(items) == 1 or (isinstance(error, Outage) and not isinstance(error, Collision)):
+            is_away = isinstance(error, Outage) and not isinstance(error, Collision | Blocked)
+            if len(items) == 1 or is_away:
                 return [error] * len(items)
         alone = [self.unit_of_all(work, [item]) for item in items]
         return [found for (found,) in await asyncio.gather(*alone)]

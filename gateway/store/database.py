@@ -36,13 +36,23 @@ _AWAY = (
     "25P03",  # it ended a unit in which nothing was asked for too long
 )
 _USED_AT, _BELIEVED_SECONDS = "used_at", 1.0
-_YIELDED = ("40P01", "40001")  # deadlock, and what PostgreSQL could not put in an order
 
-__all__ = ["Collision", "Connection", "Database"]
+__all__ = ["Blocked", "Collision", "Connection", "Database"]
 
 
 class Collision(Outage):
     """The unit had to yield to another one. Nothing of it is kept, and it may be run again at once."""
+
+
+class Blocked(Outage):
+    """Another unit held a row for longer than one may wait. Nothing is kept; what needs other rows can go on."""
+
+
+_KINDS: dict[str | None, type[Outage]] = {
+    "40P01": Collision,  # deadlock
+    "40001": Collision,  # what PostgreSQL could not put in an order
+    "55P03": Blocked,
+}
 
 
 class Database:
@@ -81,6 +91,7 @@ class Database:
         Raises:
             Outage: the database is away, locked for too long, or full.
             Collision: the database gave another unit the way.
+            Blocked: another unit held a row for too long.
         """
         with self._transaction(writes=True) as connection:
             yield connection
@@ -116,7 +127,7 @@ class Database:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             if not _is_outage(error):
                 raise
-            kind = Collision if _sqlstate(error) in _YIELDED else Outage
+            kind = _KINDS.get(_sqlstate(error), Outage)
             # The statement and its values stay out of the text: they may be content.
             raise kind(f"database: {type(error.__cause__ or error).__name__}") from None
 

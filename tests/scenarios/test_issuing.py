@@ -1,19 +1,22 @@
 """Are keys that several ask for at once made for each as if it had asked alone?"""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules.keyset import OPEN, Delivery
 from gateway.scenarios import housekeeping, issuing
 from gateway.scenarios.packaging import activation_code, make_package
 from gateway.scenarios.personalization import Issued
-from gateway.store import keysets
+from gateway.store import keysets, users
+from hsm.device import Device
 from hsm.errors import DeviceRefused, DeviceUnavailable
 from tests.counterparts.phone import Phone
-from tests.scenarios.bench import Bench, run
+from tests.scenarios.bench import Bench, opened_bench, run
+from tests.store.databases import migrated_database, opened, url_of
 
 USERS = [f"user-{number}" for number in range(5)]
 
@@ -82,6 +85,21 @@ def test_of_two_with_one_idempotency_key_only_one_gets_keys(bench: Bench):
     refused = [each.problem.code for each in found if isinstance(each, Refusal)]
     assert refused in (["in_progress"], ["already_delivered"])
     assert len(bench.rows("SELECT * FROM keysets")) == 1
+
+
+def test_a_user_that_somebody_holds_keeps_nobody_else_from_keys(tmp_path: Path, own_device: Device):
+    with (
+        migrated_database("postgresql", tmp_path) as database,
+        opened(f"{url_of(database)}&options=-c%20lock_timeout=50ms") as hasty,
+        opened_bench(hasty, own_device) as bench,
+    ):
+        run(_created(bench))
+        with database.unit() as holding:
+            users.lock_user(holding, bench.asker.application.id, USERS[1])
+            found = run(_together(bench, USERS))
+        assert isinstance(found[1], Outage)
+        assert [each.keyset["user"] for each in found if isinstance(each, Issued)] == [USERS[0], *USERS[2:]]
+        assert isinstance(run(bench.issue(USERS[1])), Issued)
 
 
 @pytest.mark.parametrize(("error", "failed"), [(DeviceRefused, 1), (DeviceUnavailable, 4)])
