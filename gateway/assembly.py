@@ -240,6 +240,7 @@ def make_context(
             content_bytes_most=settings.content_bytes_most,
             uploads_most=settings.uploads_most,
             upload_bytes_most=settings.upload_bytes_most,
+            waiting_most=settings.token_waiting_most,
         )
     finally:
         store_threads.shutdown()

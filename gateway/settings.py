@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     )
     token_sessions: int = Field(8, ge=1, le=1000, description="PKCS#11 sessions of a process.")
     token_waiting_most: int = Field(
-        64, ge=0, le=10_000, description="Most pieces of work that wait for a session; more get 503 at once."
+        64,
+        ge=0,
+        le=10_000,
+        description="Most pieces of work that wait for a session, and most requests for keys that wait to be served "
+        "together; more get 503 at once.",
     )
     token_wait_seconds: float = Field(5, gt=0, le=60, description="Most seconds one of them waits.")
     token_call_seconds: float = Field(

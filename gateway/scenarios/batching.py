@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from hsm.errors import DeviceUnavailable
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -24,6 +26,7 @@ class Room(Generic[Item, Result]):
         work: does a whole batch, and returns a result or an exception for each item, in their order.
         most: most items of a batch.
         at_once: how many batches may be under way at a time; those that are free share a crowd.
+        waiting_most: most items that may wait; what comes beyond that is refused at once.
     """
 
     def __init__(
@@ -32,17 +35,25 @@ class Room(Generic[Item, Result]):
         *,
         most: int,
         at_once: int = 1,
+        waiting_most: int | None = None,
     ) -> None:
         self._work = work
         self._most = most
         self._at_once = at_once
+        self._waiting_most = waiting_most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._next: asyncio.Task[None] | None = None  # the batch that still lets in
         self._under_way: set[asyncio.Task[None]] = set()
         self._last = 0  # how many the last batch had
 
     async def ask(self, item: Item) -> Result:
-        """Return what came of the item, or raise it; what fails a batch as a whole is raised to each of it."""
+        """Return what came of the item, or raise it; what fails a batch as a whole is raised to each of it.
+
+        Raises:
+            hsm.errors.DeviceUnavailable: too many wait; one more would have its answer when nobody wants it.
+        """
+        if self._waiting_most is not None and len(self._waiting) >= self._waiting_most:
+            raise DeviceUnavailable("the device is busy: too much waits for it")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._start()

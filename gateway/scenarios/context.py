@@ -87,6 +87,7 @@ class Context(StoreAccess):
     content_bytes_most: int
     uploads_most: int
     upload_bytes_most: int
+    waiting_most: int  # requests that wait for work on the device to be done together
 
     rooms: dict[Any, Room[Any, Any]] = field(init=False, default_factory=dict)
 
@@ -96,9 +97,12 @@ class Context(StoreAccess):
         most: int,
         at_once: int,
     ) -> Room[Item, Result]:
-        """Return where items for this work wait for each other: one place for each work."""
+        """Return where items for this work wait for each other: one place for each work, for so many."""
         if work not in self.rooms:
-            self.rooms[work] = Room(partial(work, self), most=most, at_once=at_once)
+            waiting_most = max(most * at_once, self.waiting_most)
+            self.rooms[work] = Room(
+                partial(work, self), most=most, at_once=at_once, waiting_most=waiting_most
+            )
         return self.rooms[work]
 
     def at(self, desk: Desk) -> "Context":

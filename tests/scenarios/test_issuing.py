@@ -1,6 +1,7 @@
 """Are keys that several ask for at once made for each as if it had asked alone?"""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def test_of_two_with_one_idempotency_key_only_one_gets_keys(bench: Bench):
     refused = [each.problem.code for each in found if isinstance(each, Refusal)]
     assert refused in (["in_progress"], ["already_delivered"])
     assert len(bench.rows("SELECT * FROM keysets")) == 1
+
+
+def test_of_a_crowd_those_for_whom_there_is_no_room_are_refused_at_once(bench: Bench):
+    run(_created(bench))
+    narrow = replace(bench, ctx=replace(bench.ctx, waiting_most=0))  # room for what is made next
+    found = run(_together(narrow, [f"nobody-{number}" for number in range(40)]))
+    assert [type(each) for each in found] == [Refusal] * 24 + [DeviceUnavailable] * 16
+    assert isinstance(run(narrow.issue(USERS[0])), Issued)
 
 
 def test_a_user_that_somebody_holds_keeps_nobody_else_from_keys(tmp_path: Path, own_device: Device):
