@@ -2,7 +2,8 @@
 
 The server hands on a body through a short queue. Nobody emptying it would leave the connection waiting for ever,
 so a few large requests that are refused unread could use up every file descriptor of the process. But a caller that
-sees the refusal may send no more and wait for its end, as curl does; so when nothing comes any more, it ends.
+sees the refusal may send no more and wait for its end, as curl does; so when nothing comes any more, it ends. And
+it ends when something comes for ever.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import contextlib
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _IDLE_SECONDS, _CLOSING_SECONDS = 1.0, 10.0
+_REST_SECONDS = 60.0  # for all of the rest, before the answer ends and once more after it
 
 
 class ReadToEnd:
@@ -34,9 +36,10 @@ class ReadToEnd:
 
         async def read_on(pause_seconds: float) -> None:
             with contextlib.suppress(TimeoutError):
-                while more:
-                    async with asyncio.timeout(pause_seconds):
-                        await counted()
+                async with asyncio.timeout(_REST_SECONDS):
+                    while more:
+                        async with asyncio.timeout(pause_seconds):
+                            await counted()
 
         async def after_the_rest(message: Message) -> None:
             is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
