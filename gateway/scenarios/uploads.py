@@ -22,6 +22,7 @@ from gateway.store.uploads import Upload
 from gateway.wire import tlv
 
 KEPT = timedelta(hours=1)
+_COMES_WITHIN = timedelta(minutes=10)  # longer than the door takes it in: what is left of it keeps no room for an hour
 _BATCH = 100
 
 
@@ -47,11 +48,11 @@ async def receive_content(ctx: Context, asker: Asker, incoming: Incoming, origin
         media_type=incoming.media_type,
         size=incoming.size_most,
         created_at=now,
-        expires_at=now + KEPT,
+        expires_at=now + _COMES_WITHIN,
     )
     await ctx.unit(_begin, ctx, upload)
     try:
-        upload = await _keep(ctx, upload, incoming.parts)
+        upload = replace(await _keep(ctx, upload, incoming.parts), expires_at=now + KEPT)
         upload = await ctx.on_device(_vouch, ctx, upload)
         await ctx.unit(_complete, ctx, upload, replace(origin, body_sha256=upload.content_sha256))
     except Exception:
