@@ -22,7 +22,7 @@ from gateway.store.uploads import Upload
 from gateway.wire import tlv
 
 KEPT = timedelta(hours=1)
-_COMES_WITHIN = timedelta(minutes=10)  # longer than the door takes it in: what is left of it keeps no room for an hour
+_COMES_WITHIN = timedelta(minutes=10)  # longer than the door takes; beyond it the rest of it keeps no room
 _BATCH = 100
 
 
