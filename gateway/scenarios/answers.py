@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules import transaction as transaction_rules
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.scenarios import authentication, confirmation, keynames
@@ -95,15 +95,15 @@ class Answers:
     def _decide_here(self, batch: list[_Asked]) -> dict[int, Proved]:
         """Return what was decided, by its number in the batch. Runs in a thread."""
         now = self._ctx.clock.now()
-        with self._ctx.database.reading() as connection:
-            known = _gather(connection, batch)
         try:
+            with self._ctx.database.reading() as connection:
+                known = _gather(connection, batch)
             proved = _without_doubles(self._prove_all(batch, known, now))
             with self._settling:
                 return settle_all(self._ctx, proved, now)
         except KeyElsewhere:  # of one of them; the others' keys may well be there
             return {}
-        except DeviceUnavailable:
+        except (DeviceUnavailable, Outage):
             raise
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone
             _log.warning("answers are decided one by one", answers=len(batch), why=type(error).__name__)

@@ -233,6 +233,16 @@ def test_a_key_that_is_gone_sends_its_whole_batch_to_be_decided_one_by_one(bench
     assert _alone(bench, berta, requests[1]) == "confirmed"
 
 
+@pytest.mark.parametrize("changed", ["kind = 'x'", "status = 'x'", "created_at = 'x'"])
+def test_a_row_that_cannot_be_read_spoils_the_answers_to_no_other(bench: Bench, changed: str):
+    phones = [run(bench.enrol(name)) for name in ("anna", "berta")]
+    shown = [_shown(bench, name) for name in ("anna", "berta")]
+    requests = [_request(phone, each) for phone, each in zip(phones, shown, strict=True)]
+    bench.write(f"UPDATE transactions SET {changed} WHERE id = :id", id=shown[0].transaction)  # noqa: S608
+    assert _decide(bench, *requests) == [None, None]
+    assert _alone(bench, phones[1], requests[1]) == "confirmed"
+
+
 def test_a_slow_device_is_asked_about_each_answer_in_a_turn_of_its_own(bench: Bench):
     phones = [run(bench.enrol(name)) for name in ("anna", "berta", "carla")]
     answers = Answers(bench.ctx, _reply, at_once=1)
