@@ -71,7 +71,7 @@ def _make_all(ctx: Context, planned: Sequence[Planned]) -> list[Bound | Exceptio
     """Make the keys of each, and bind the keysets; those of users who have none yet, in one turn."""
     pairs = list(zip(planned, _packages(ctx, planned), strict=True))
     first = [(each, package) for each, package in pairs if isinstance(package, Package) and each.is_first]
-    bound = iter(ctx.device.together(lambda desk: [bind_all(ctx.at(desk), *pair) for pair in first]))
+    bound = iter(_bind_first(ctx, first))
 
     def made(each: Planned, package: Package | Exception) -> Bound | Exception:
         if isinstance(package, Exception):
@@ -79,6 +79,16 @@ def _make_all(ctx: Context, planned: Sequence[Planned]) -> list[Bound | Exceptio
         return next(bound) if each.is_first else _attempt(bind_all, ctx, each, package)
 
     return [made(*pair) for pair in pairs]
+
+
+def _bind_first(ctx: Context, first: Sequence[tuple[Planned, Package]]) -> Sequence[Bound | Exception]:
+    """Bind these in one turn; where that fails and the device is there, each in its own."""
+    try:
+        return ctx.device.together(lambda desk: [bind_all(ctx.at(desk), *pair) for pair in first])
+    except DeviceUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - one of them did it
+        return [_attempt(bind_all, ctx, *pair) for pair in first]
 
 
 def _packages(ctx: Context, planned: Sequence[Planned]) -> list[Package | Exception]:

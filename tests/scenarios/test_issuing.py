@@ -13,6 +13,7 @@ from gateway.scenarios import housekeeping, issuing
 from gateway.scenarios.packaging import activation_code, make_package
 from gateway.scenarios.personalization import Issued
 from gateway.store import keysets, users
+from gateway.wire.errors import WireError
 from hsm.device import Device
 from hsm.errors import DeviceRefused, DeviceUnavailable
 from tests.counterparts.phone import Phone
@@ -86,6 +87,19 @@ def test_of_two_with_one_idempotency_key_only_one_gets_keys(bench: Bench):
     refused = [each.problem.code for each in found if isinstance(each, Refusal)]
     assert refused in (["in_progress"], ["already_delivered"])
     assert len(bench.rows("SELECT * FROM keysets")) == 1
+
+
+def test_an_application_whose_policy_says_what_no_package_can_spoils_no_other(bench: Bench):
+    run(_created(bench))
+    application = bench.asker.application
+    policy = replace(application.policy, step_seconds=2**40)
+    odd = replace(bench, asker=replace(bench.asker, application=replace(application, policy=policy)))
+
+    async def both() -> list[Any]:
+        asked = (bench.issue(USERS[0]), odd.issue(USERS[1]), bench.issue(USERS[2]))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(each) for each in run(both())] == [Issued, WireError, Issued]
 
 
 def test_of_a_crowd_those_for_whom_there_is_no_room_are_refused_at_once(bench: Bench):
