@@ -19,7 +19,7 @@ from gateway.rules.user_settings import policy_for
 from gateway.scenarios import bindings, keynames
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event, record
-from gateway.store import applications, keysets, users
+from gateway.store import applications, keysets
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire.authcode import answer_input
@@ -102,12 +102,12 @@ async def authenticate(ctx: Context, request: ClientRequest) -> Caller:
 
 
 def _gather(connection: Connection, keyset_id: str) -> Facts | None:
-    keyset = keysets.find_keyset(connection, keyset_id)
-    if keyset is None:
+    found = keysets.find_with_users(connection, [keyset_id]).get(keyset_id)
+    if found is None:
         return None
-    user = users.find_user(connection, keyset.application_id, keyset.user_id)
+    keyset, user = found
     application = applications.find_application(connection, keyset.application_id)
-    return None if user is None or application is None else Facts(keyset, user, application)
+    return None if application is None else Facts(keyset, user, application)
 
 
 def prove(ctx: Context, facts: Facts | None, request: ClientRequest) -> Seen:

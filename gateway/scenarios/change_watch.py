@@ -34,7 +34,13 @@ def pending_topic(application_id: str, user_id: str) -> str:
 
 
 async def watched(
-    ctx: "Context", topic: str, seconds: float, look: Callable[[], Awaitable[T]], done: Callable[[T], bool]
+    ctx: "Context",
+    topic: str,
+    seconds: float,
+    look: Callable[[], Awaitable[T]],
+    done: Callable[[T], bool],
+    *,
+    looks_at_end: bool = True,
 ) -> T:
     """Look until it is done or the time is over, woken by whatever process changes what the topic names.
 
@@ -43,7 +49,9 @@ async def watched(
     if not seconds:
         return await ctx.waiters.until(topic, 0, look, done)
     async with ctx.changes.on():
-        return await ctx.waiters.until(topic, seconds, look, done, look_seconds=seconds)
+        return await ctx.waiters.until(
+            topic, seconds, look, done, look_seconds=seconds, looks_at_end=looks_at_end
+        )
 
 
 class ChangeWatch:

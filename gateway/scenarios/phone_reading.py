@@ -50,20 +50,33 @@ def admit(
 async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
     """Return ``transactions`` that wait for the user, and ``policy``; waits for the first if asked to."""
     body = Pending.read(caller.envelope.body)
-    await ctx.unit(admit, caller)
+    admitted = False
 
     async def look() -> Sequence[Transaction]:
-        return await ctx.reading(_pending, caller, ctx.clock.now())
+        nonlocal admitted
+        if admitted:
+            return await ctx.reading(_pending, caller, ctx.clock.now())
+        found = await ctx.unit(_admit_and_look, caller)
+        admitted = True
+        return found
 
     topic = pending_topic(caller.application.id, caller.user.user_id)
     try:
-        found = await watched(ctx, topic, body.wait, look, bool)
-    except Refusal as refusal:  # the request is used up already, so it must not be taken for a repeat
+        found = await watched(ctx, topic, body.wait, look, bool, looks_at_end=False)
+    except Refusal as refusal:
+        if not admitted:
+            raise
+        # The request is used up already, so it must not be taken for a repeat.
         await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
         refusal.recorded = True
         raise
     policy = package_policy(caller.policy, caller.keyset.step_seconds).encode()
     return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
+
+
+def _admit_and_look(connection: Connection, caller: Caller) -> Sequence[Transaction]:
+    admit(connection, caller)
+    return _pending(connection, caller, caller.now)
 
 
 def _pending(connection: Connection, caller: Caller, now: datetime) -> Sequence[Transaction]:

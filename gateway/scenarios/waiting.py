@@ -48,6 +48,8 @@ class Waiters:
         look: Callable[[], Awaitable[T]],
         done: Callable[[T], bool],
         look_seconds: float = LOOK_SECONDS,
+        *,
+        looks_at_end: bool = True,
     ) -> T:
         """Look until it is done or the time is over, and return what was seen last.
 
@@ -57,6 +59,8 @@ class Waiters:
             look: fetches the present state.
             done: says whether the state is worth an answer.
             look_seconds: most seconds from one look to the next, where nobody wakes it.
+            looks_at_end: False where whatever changes wakes it, so that what was seen before still holds when the time
+                is over.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(seconds, MOST_WAIT_SECONDS)
@@ -72,7 +76,8 @@ class Waiters:
                 try:
                     await asyncio.wait_for(event.wait(), min(look_seconds, left))
                 except TimeoutError:
-                    continue
+                    if left <= look_seconds and not looks_at_end:
+                        return seen
         finally:
             self._topics[topic].discard(event)
             if not self._topics[topic]:

@@ -51,6 +51,18 @@ async def _waiting(bench: Bench, topic: str) -> tuple[_Looks, "asyncio.Task[bool
     return looks, task
 
 
+@pytest.mark.parametrize(("looks_at_end", "number"), [(True, 2), (False, 1)])
+def test_who_was_not_woken_looks_once_more_only_where_something_may_change_silently(
+    bench: Bench, looks_at_end: bool, number: int
+) -> None:
+    async def scenario() -> None:
+        looks = _Looks()
+        assert not await watched(bench.ctx, "txn_of_nobody", 0.02, looks, bool, looks_at_end=looks_at_end)
+        assert looks.number == number
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("subject", ["transaction", "user"])
 def test_a_change_by_another_process_wakes_who_waits_for_it_and_nobody_else(
     bench: Bench, subject: str
