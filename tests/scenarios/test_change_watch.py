@@ -53,7 +53,7 @@ async def _waiting(bench: Bench, topic: str) -> tuple[_Looks, "asyncio.Task[bool
 
 @pytest.mark.parametrize(("looks_at_end", "number"), [(True, 2), (False, 1)])
 def test_who_was_not_woken_looks_once_more_only_where_something_may_change_silently(
-    bench: Bench, looks_at_end: bool, number: int
+    bench: Bench, *, looks_at_end: bool, number: int
 ) -> None:
     async def scenario() -> None:
         looks = _Looks()
