@@ -36,16 +36,19 @@ def run_schedule(plan: Sequence[Due], connections: int) -> list[Answer]:
 
 
 class _Pool:
-    """The connections to one port, and what waits for one of them."""
+    """The connections to one port, and what waits for one of them.
+
+    They take turns: one that rested for a minute would be closed by the server.
+    """
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[Due, float]] = deque()
-        self.idle: list[_Parked] = []
+        self.idle: deque[_Parked] = deque()
 
     def send(self, due: Due) -> None:
         self.waiting.append((due, time.perf_counter()))
         if self.idle:
-            self.idle.pop().send_next()
+            self.idle.popleft().send_next()
 
 
 class _Parked(Line):
