@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from scripts.benchmarks.population import Approvals, Transactions, enrol_phones
-from scripts.benchmarks.running import add_running_options, contest_sheet, prepared
+from scripts.benchmarks.running import add_running_options, contest_sheet, prepared, processes_of
 from scripts.benchmarks.servers import Stage
 from scripts.benchmarks.sheet import Sheet
 
@@ -29,5 +29,5 @@ def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
                 database,
                 Approvals(waiting),
                 Stage.client_door,
-                f"Confirmations, {arguments.database}, {arguments.server}",
+                f"Confirmations, {arguments.residency}, {arguments.database}, {processes_of(arguments)}",
             )

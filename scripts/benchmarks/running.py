@@ -151,6 +151,12 @@ def _profile(
     return parts
 
 
+def processes_of(arguments: Namespace) -> str:
+    """Say what is measured: how many gateways, each of how many processes, on which server."""
+    each = arguments.server if arguments.workers == 1 else f"{arguments.workers} processes of {arguments.server}"
+    return each if arguments.gateways == 1 else f"{arguments.gateways} gateways of {each}"
+
+
 def settings_of(arguments: Namespace) -> dict[str, Any]:
     """Return what was chosen."""
     return {name: value for name, value in vars(arguments).items() if name not in _NOT_SETTINGS}
