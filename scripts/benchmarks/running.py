@@ -153,7 +153,9 @@ def _profile(
 
 def processes_of(arguments: Namespace) -> str:
     """Say what is measured: how many gateways, each of how many processes, on which server."""
-    each = arguments.server if arguments.workers == 1 else f"{arguments.workers} processes of {arguments.server}"
+    each = (
+        arguments.server if arguments.workers == 1 else f"{arguments.workers} processes of {arguments.server}"
+    )
     return each if arguments.gateways == 1 else f"{arguments.gateways} gateways of {each}"
 
 
