@@ -2,7 +2,7 @@
 
 While somebody waits in this process, one task reads which users and transactions the log tells something new about, and
 wakes who waits for them. A thousand phones that wait cost the database as much as one: each looks when it is woken, and
-once more when its time is over.
+some once more when their time is over.
 """
 
 import asyncio
