@@ -35,9 +35,8 @@ def _as_array_text(values: Collection[str] | None) -> str:
     return orjson.dumps(_as_list(values)).decode()
 
 
-class _Among(
-    FunctionElement[Any]
-):  # of no type: of a Boolean SQLAlchemy would have SQLite ask whether it is 1
+# Of no type: of a Boolean SQLAlchemy would have SQLite ask whether it is 1, and that is past every index.
+class _Among(FunctionElement[Any]):
     inherit_cache = True
 
 
