@@ -6,6 +6,7 @@ All of it is made together and thrown away together, so nothing of an older epoc
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hsm.watch import beat
 
 _QUESTION = b"countersign canary"
 _LONGEST_PIN = 1024  # bytes
+_PAUSES_SECONDS = (0.005, 0.02)  # another process writes for microseconds
 _PIN_CODES = {
     0xA0,
     0xA1,
@@ -50,6 +52,7 @@ class Connection:
         self.fleeting = FleetingKeys(counts)
         token = module.token(label)
         require_mechanisms(token)
+        self._slot = token.slot
         self.login_session = log_in(module, token, pin_source)
         try:
             beat()
@@ -71,8 +74,9 @@ class Connection:
     def is_alive(self) -> bool:
         """Ask the canary: a private key, in a session of its own, must compute what it computed at first.
 
-        It answers only while the device works and the login holds, whatever a single operation ran into. The
-        session is for one thread at a time.
+        It answers only while the device works and the login holds, whatever a single operation ran into. And the
+        token must be shown: a module may go on computing and see nothing any more that is stored. The session is for
+        one thread at a time.
         """
         if not self.is_current:
             return False
@@ -80,7 +84,22 @@ class Connection:
             answer = hmac_sha256(self.module.direct, self.login_session, self._canary, _QUESTION)
         except PKCS11Error:
             return False
-        return answer == self._answer
+        return answer == self._answer and self.is_shown()
+
+    def is_shown(self) -> bool:
+        """Whether the module can still tell about its token.
+
+        SoftHSM that read the token's file just when another process wrote it, as each login does, sees no change of
+        the token ever again, until it is initialised: keys that others made do not exist for it.
+        """
+        for pause in (*_PAUSES_SECONDS, 0.0):
+            try:
+                self._slot.get_token()
+            except PKCS11Error:
+                time.sleep(pause)
+            else:
+                return True
+        return False
 
     def sweep(self) -> list[tuple[KeyRef, str]]:
         """Learn every handle in one pass over the token. The caller holds the lock alone."""

@@ -59,7 +59,7 @@ def _preparing(gateway: Gateway) -> subprocess.Popen[str]:
 def test_four_processes_may_prepare_one_gateway_at_once(gateway: Gateway) -> None:
     asked = [_preparing(gateway) for _ in range(4)]
     told = [process.communicate(timeout=120)[0] for process in asked]
-    assert [process.returncode for process in asked] == [0] * 4, told
+    assert [process.returncode for process in asked] == [0] * 4, "\n".join(told)
     assert sum("token: made binding" in text for text in told) == 1
     assert sum("every key of the gateway was there" in text for text in told) == 3
     labels = _keys(gateway.token_uri)
@@ -72,7 +72,7 @@ def test_two_databases_may_be_prepared_on_one_token_at_once(gateway: Gateway, tm
     other.folder.mkdir()
     asked = [_preparing(each) for each in (gateway, other)]
     told = [process.communicate(timeout=120)[0] for process in asked]
-    assert [process.returncode for process in asked] == [0, 0], told
+    assert [process.returncode for process in asked] == [0, 0], "\n".join(told)
     for each in (gateway, other):
         assert _checked(each) == {"database": "ok", "token": "ok", "push": "ok"}
 

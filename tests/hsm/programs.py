@@ -33,6 +33,14 @@ def plain_key(session, label, stored=True):
     )
 
 
+def token_folder():
+    configured = [line.split("=", 1) for line in open(os.environ["SOFTHSM2_CONF"]) if "=" in line]
+    tokens = {name.strip(): value.strip() for name, value in configured}["directories.tokendir"]
+    named = {each: open(f"{tokens}/{each}/token.object", "rb").read() for each in os.listdir(tokens)}
+    (name,) = [each for each in named if LABEL.encode() in named[each]]
+    return f"{tokens}/{name}"
+
+
 def in_threads(number, work):
     threads = [threading.Thread(target=work, args=(each,)) for each in range(number)]
     for thread in threads: thread.start()

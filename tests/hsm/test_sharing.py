@@ -61,11 +61,8 @@ from pathlib import Path
 from hsm import module
 
 loaded = module.load(MODULE)
-serial = loaded.token(LABEL).serial.decode().strip()
-configured = [line.split("=", 1) for line in open(os.environ["SOFTHSM2_CONF"]) if "=" in line]
-tokens = Path({name.strip(): value.strip() for name, value in configured}["directories.tokendir"])
-(folder,) = [each for each in tokens.iterdir() if each.name.replace("-", "").endswith(serial)]
-aside = folder.rename(tokens.with_name("aside-" + folder.name))
+folder = Path(token_folder())
+aside = folder.rename(folder.parent.with_name("aside-" + folder.name))
 loaded.reinitialize()  # as a process that starts does
 back = threading.Timer(float(os.environ["SECONDS"]), aside.rename, [folder])
 back.start()
@@ -79,6 +76,38 @@ back.join()
 if aside.exists():
     aside.rename(folder)
 """
+
+
+# It reads the token's file just when another process has emptied it and not yet written it.
+_BLINDED = """
+import subprocess
+from pathlib import Path
+
+from hsm import module
+
+loaded = module.load(MODULE)
+device = Device.open(URI)
+file = Path(token_folder()) / "token.object"
+content = file.read_bytes()
+file.write_bytes(b"")
+try: loaded.token(LABEL)
+except Exception as error: print(type(error).__name__)
+file.write_bytes(content)
+made = "import sys; from hsm.device import Device; print(Device.open(sys.argv[1]).create_house_key('webhook'))"
+print(subprocess.run([sys.executable, "-c", made, URI], capture_output=True, text=True, check=True).stdout.strip())
+print(device.SOUGHT, device.snapshot().reinitialisations)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sought", "said"),
+    [("house_key('webhook').kind", "secret-key 1"), ("create_house_key('webhook')", "False 1")],
+)
+def test_keys_of_others_are_found_by_a_device_that_read_the_token_in_a_bad_moment(
+    token_uri: str, sought: str, said: str
+):
+    ended = run(_BLINDED.replace("SOUGHT", sought), token_uri)
+    assert ended.lines() == ["ModuleUnusable", "True", said]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [("0.2", "opened"), ("600", "TokenMissing")])
