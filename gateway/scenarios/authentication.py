@@ -4,7 +4,7 @@ Whatever fails, the answer and the work are the same; only the event log learns 
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -74,10 +74,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the device said: whether it vouches for the row, and whether the code is right."""
+    """What the device said: whether it vouches for the row, whether the code is right, and why it could not say."""
 
     bound: bool
     matches: bool
+    trouble: str | None = None
 
 
 async def authenticate(ctx: Context, request: ClientRequest) -> Caller:
@@ -132,8 +133,9 @@ def _compare(ctx: Context, keyset: Keyset, request: ClientRequest, presented: by
         return _decoy(ctx, request, presented, bound=bound)
     try:
         mac = ctx.device.mac(keynames.kauth_of(keyset), request.raw)
-    except (KeyMissing, DeviceRefused, DuplicateKey, InvalidUri):
-        return _decoy(ctx, request, presented, bound=True)
+    except (KeyMissing, DeviceRefused, DuplicateKey, InvalidUri) as error:
+        why = f"the token does not compute with this keyset's key: {type(error).__name__}"
+        return replace(_decoy(ctx, request, presented, bound=True), trouble=why)
     return Seen(bound=True, matches=hmac.compare_digest(mac, presented))
 
 
@@ -186,7 +188,7 @@ def _why_not(  # noqa: PLR0911 - one return for each check, in their order
     if request.authcode is None:
         return "no valid PC-Authorization header"
     if not seen.matches:
-        return "wrong authentication code"
+        return seen.trouble or "wrong authentication code"
     if abs((request.envelope.time - now).total_seconds()) > policy.request_window_seconds:
         return "time of the request is out of the window"
     return None

@@ -145,7 +145,8 @@ def test_two_registrations_with_different_keys_at_two_processes_one_wins(stage: 
         other.private_key = ec.generate_private_key(ec.SECP256R1())
         sent = [(line, line.envelope("keys.register", line.registration_body())) for line in (phone, other)]
         statuses = _at_once([_sending(line, "keys.register", raw) for line, raw in sent])
-        assert sorted(map(str, statuses)) == ["200", "409"]
+        told = [(each["type"], each["reason"]) for each in stage.events(user=phone.account.user)]
+        assert sorted(map(str, statuses)) == ["200", "409"], told
         winner = (phone, other)[statuses.index(200)]
         winner.register()
         assert winner.approve(stage.ask(winner))["status"] == "confirmed"

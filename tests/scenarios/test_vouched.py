@@ -8,6 +8,7 @@ import pytest
 from gateway.refusals import Refusal
 from gateway.rules.user import UserStatus
 from gateway.scenarios.vouched import Vouched
+from hsm.keys import KeyRef
 from tests.counterparts.phone import Phone
 from tests.scenarios.bench import Bench, run
 
@@ -80,3 +81,14 @@ def test_the_oldest_row_gives_way(bench: Bench) -> None:
         vouched.remember(each, UserStatus.ACTIVE)
     assert [vouched.knows(each, UserStatus.ACTIVE) for each in rows] == [False, True, True]
     assert not vouched.knows(rows[2], UserStatus.BLOCKED)
+
+
+def test_a_request_whose_key_is_not_on_the_token_fails_like_any_other_and_the_log_says_why(
+    bench: Bench,
+) -> None:
+    phone = run(bench.enrol("eve"))
+    bench.device.destroy(KeyRef.parse(bench.keyset(phone.account.keyset).kauth))
+    with pytest.raises(Refusal, match="authentication_failed"):
+        run(bench.ask(phone, PENDING, {}))
+    ((reason,),) = bench.rows("SELECT reason FROM events WHERE type = 'client.authentication_failed'")
+    assert reason == "the token does not compute with this keyset's key: KeyMissing"
