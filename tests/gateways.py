@@ -1,6 +1,7 @@
 """How do tests get a running gateway: a real process, with TLS, on a real token and a real database.
 
-The process is the command line as an operator starts it; nothing of it runs inside the test.
+The process is the command line as an operator starts it, but for its imports, which tests/forking.py spares it;
+nothing of it runs inside the test.
 """
 
 import contextlib
@@ -12,19 +13,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 import sqlalchemy as sa
 import trustme
 
 from tests.counterparts.bank import Bank
+from tests.forking import RUN_SECONDS, Forked, run_forked
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 40
+Process = Forked | subprocess.Popen[bytes]
 RESIDENCY = os.environ.get("TEST_RESIDENCY")  # of applications whose policy is silent about it
 EXTRA_SCOPES = (
     "policy:write", "user:unblock", "user:settings", "user:delete", "device:delete", "keyset:activation-code",
@@ -36,6 +39,20 @@ def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
+
+
+def _run_anew(words: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+
+
+def _begin_anew(
+    words: Sequence[str], environment: dict[str, str], out: IO[bytes], err: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gateway", *words]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=err)
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,8 @@ class Gateway:
     authority: Authority
     database_url: str = ""
     extra: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
+    anew: bool = False  # each command is a program of its own from its first import on
 
     def __post_init__(self) -> None:
         self.application_port, self.client_port = free_port(), free_port()
@@ -108,34 +126,22 @@ class Gateway:
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the gateway to its end."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "gateway", *words],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        run = _run_anew if self.anew else run_forked
+        ended = run(words, self.environment)
         assert ended.returncode == 0 or not check, f"countersign {words[0]} said: {ended.stderr[-2000:]}"
         return ended
 
-    def start(self, *words: str, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, wait: bool = True) -> Process:
         """Start a process of the gateway, by default everything in one, and wait until it is ready."""
         with self.log_file.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", *(words or ("serve",))],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
+            begin = _begin_anew if self.anew else Forked
+            process = begin(words or ("serve",), self.environment, log, log)
         self.process = self.process if words else process
         if wait:
             self.wait_ready(process)
         return process
 
-    def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def wait_ready(self, process: Process) -> None:
         """Wait until the bank's door says that it is ready."""
         deadline = time.monotonic() + START_SECONDS
         with httpx2.Client(verify=False, trust_env=False) as http:

@@ -2,15 +2,15 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hsm import templates, wrapping
 from hsm.device import Device
-from tests.gateways import ROOT, Authority, Gateway, fresh_database
+from tests.gateways import Authority, Gateway, fresh_database
 from tests.journeys.stage import DATABASES
 
 # Each starts every command there is; on PostgreSQL, where nothing of it is different, with the long tests.
@@ -45,21 +45,16 @@ def _checked(gateway: Gateway) -> dict[str, str]:
     return dict(json.loads(shown.stdout)["checks"])
 
 
-def _preparing(gateway: Gateway) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "gateway", "init"],
-        cwd=ROOT,
-        env=gateway.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _at_once(*commands: tuple[Gateway, Sequence[str]]) -> list[subprocess.CompletedProcess[str]]:
+    with ThreadPoolExecutor(len(commands)) as pool:
+        running = [pool.submit(gateway.run, *words, check=False) for gateway, words in commands]
+    return [each.result() for each in running]
 
 
 def test_four_processes_may_prepare_one_gateway_at_once(gateway: Gateway) -> None:
-    asked = [_preparing(gateway) for _ in range(4)]
-    told = [process.communicate(timeout=120)[0] for process in asked]
-    assert [process.returncode for process in asked] == [0] * 4, "\n".join(told)
+    ended = _at_once(*[(gateway, ["init"])] * 4)
+    assert [each.returncode for each in ended] == [0] * 4, ended
+    told = [each.stdout for each in ended]
     assert sum("token: made binding" in text for text in told) == 1
     assert sum("every key of the gateway was there" in text for text in told) == 3
     labels = _keys(gateway.token_uri)
@@ -70,9 +65,8 @@ def test_four_processes_may_prepare_one_gateway_at_once(gateway: Gateway) -> Non
 def test_two_databases_may_be_prepared_on_one_token_at_once(gateway: Gateway, tmp_path: Path) -> None:
     other = Gateway(tmp_path / "other", gateway.token_uri, gateway.authority)
     other.folder.mkdir()
-    asked = [_preparing(each) for each in (gateway, other)]
-    told = [process.communicate(timeout=120)[0] for process in asked]
-    assert [process.returncode for process in asked] == [0, 0], "\n".join(told)
+    ended = _at_once((gateway, ["init"]), (other, ["init"]))
+    assert [each.returncode for each in ended] == [0, 0], ended
     for each in (gateway, other):
         assert _checked(each) == {"database": "ok", "token": "ok", "push": "ok"}
 
@@ -86,8 +80,9 @@ def test_a_key_that_is_on_the_token_twice_is_named_by_every_command(gateway: Gat
     )
     device._guard.change(lambda _, session: wrapping.generate(session, template))
     device.close()
-    for words in (["init"], ["serve"], ["serve", "client"], ["work"]):
-        refused = gateway.run(*words, check=False)
+    commands = (["init"], ["serve"], ["serve", "client"], ["work"])
+    # At once, for each looks for two seconds whether the double goes; with ports of its own.
+    for refused in _at_once(*((_with_token(gateway, gateway.token_uri), words) for words in commands)):
         assert refused.returncode == 1
         assert "more than one key 'countersign-decoy-1'" in refused.stderr
         assert "backup" in refused.stderr

@@ -1,8 +1,6 @@
 """Does a gateway that cannot start say in one line what is wrong and how to mend it, and end with status 1?"""
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests import tokens
-from tests.gateways import ROOT, Authority, Gateway, free_port, fresh_database
+from tests.forking import run_forked
+from tests.gateways import Authority, Gateway, free_port, fresh_database
 from tests.journeys.stage import DATABASES
 
 Change = Callable[[Gateway], None]
@@ -39,10 +38,7 @@ def _failure(gateway: Gateway, *words: str, without: Sequence[str] = ()) -> str:
     """Start it, expect it to end with status 1, and return the one line it leaves."""
     left_out = {f"COUNTERSIGN_{name}" for name in without}
     environment = {name: value for name, value in gateway.environment.items() if name not in left_out}
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", *(words or ("serve",))],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_forked(words or ("serve",), environment)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("countersign: ")]

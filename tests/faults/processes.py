@@ -20,7 +20,7 @@ from typing import Self
 
 import httpx2
 
-from tests.gateways import Gateway
+from tests.gateways import Gateway, Process
 
 ROLES = {"application": ("serve", "application"), "client": ("serve", "client"), "worker": ("work",)}
 _LOOK_SECONDS = 0.1
@@ -41,7 +41,7 @@ class Processes:
         self.starts: Counter[str] = Counter()
         self.died_alone: list[str] = []  # without anybody having killed anything of the role
         self._chance = random.Random(seed)  # noqa: S311 - chooses a victim, no secret
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Process] = {}
         self._started: dict[str, float] = {}
         self._struck: set[str] = set()
         self._spared: set[str] = set()

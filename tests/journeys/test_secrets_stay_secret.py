@@ -39,6 +39,7 @@ from tests.tokens import pin_file_of
 
 FOLD_SECONDS = 40
 SLICE_BYTES = 24
+PROCESSES_WITH = "sqlite"  # what processes show depends on no database
 
 
 @dataclass
@@ -189,10 +190,12 @@ def begun(kind: str, folder: Path, token_uri: str) -> Iterator[Day]:
     tls.load_cert_chain(authority.chain_file, authority.key_file)
     with fresh_database(kind) as url, CallbackReceiver(tls=tls) as receiver:
         gateway = Gateway(folder, token_uri, authority, url, {"COUNTERSIGN_LOG_LEVEL": "debug"})
-        commands = ("init", "check", "application add another")
-        ran = {command: gateway.run(*command.split()) for command in commands}
+        gateway.anew = kind == PROCESSES_WITH
+        ran = {"init": gateway.run("init")}
         added = gateway.add_application(callback=receiver.url)
         gateway.start()
+        gateway.anew = False
+        ran |= {command: gateway.run(*command.split()) for command in ("check", "application add another")}
         with contextlib.ExitStack() as open_:
             open_.callback(gateway.stop)
             bank = open_.enter_context(gateway.bank(added["api_key"]))
@@ -231,8 +234,9 @@ def test_no_secret_is_in_database_logs_or_process_list(
             phone.close()
     assert len(day.needles) > 70
     assert heaps.get("idempotency as text") or b'INSERT INTO "idempotency"' in heaps["dump"]
-    assert {" ".join(line.split()[-1:]) for line in watch.lines()} >= {"init", "serve"}
-    assert any("application add" in line for line in watch.lines())
+    if kind == PROCESSES_WITH:
+        assert {" ".join(line.split()[-1:]) for line in watch.lines()} >= {"init", "serve"}
+        assert any("application add" in line for line in watch.lines())
     assert search({**heaps, **watch.heaps()}, day.needles) == []
 
 
