@@ -1,6 +1,7 @@
 """What may a phone see and change without proofs: its pending transactions, their content, its push address."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -14,12 +15,16 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
+from gateway.scenarios.waiting import Hearing
 from gateway.store import devices, transactions, users
 from gateway.store.database import Connection
+from gateway.store.events import Event
 from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
+from gateway.wire.request import Envelope
 
-_PENDING_MOST = 100
+PENDING = "transactions.pending"
+PENDING_MOST = 100
 
 
 def admit(
@@ -32,7 +37,14 @@ def admit(
 ) -> None:
     """Mark the request as used and record it, in the unit of its effect."""
     use_request(connection, caller.keyset.id, caller.authcode, caller.now)
-    event = make_event(
+    record(connection, [request_event(caller, result, reason=reason, transaction_id=transaction_id)])
+
+
+def request_event(
+    caller: Caller, result: str = "done", *, reason: str | None = None, transaction_id: str | None = None
+) -> Event:
+    """Return the line that tells of a request."""
+    return make_event(
         EventType.REQUEST,
         result,
         caller.now,
@@ -44,12 +56,10 @@ def admit(
         transaction_id=transaction_id,
         detail={"device": caller.envelope.device},
     )
-    record(connection, [event])
 
 
 async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
     """Return ``transactions`` that wait for the user, and ``policy``; waits for the first if asked to."""
-    body = Pending.read(caller.envelope.body)
     admitted = False
 
     async def look() -> Sequence[Transaction]:
@@ -60,18 +70,76 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
         admitted = True
         return found
 
-    topic = pending_topic(caller.application.id, caller.user.user_id)
     try:
-        found = await watched(ctx, topic, body.wait, look, bool, looks_at_end=False)
+        found = await _waited(ctx, caller, look)
     except Refusal as refusal:
-        if not admitted:
-            raise
-        # The request is used up already, so it must not be taken for a repeat.
-        await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
-        refusal.recorded = True
+        if admitted:
+            await _record_ended(ctx, caller, refusal)
         raise
+    return pending_list(caller, found)
+
+
+@asynccontextmanager
+async def listening(ctx: Context, envelope: Envelope) -> AsyncIterator[Hearing]:
+    """Have a request that waits for changes miss none from now on, although it is not known yet for whom it asks."""
+    hearing = Hearing(ctx.waiters)
+    if envelope.action != PENDING or not envelope.body.get("wait"):
+        yield hearing
+        return
+    async with ctx.changes.on():
+        hearing.begin()
+        try:
+            yield hearing
+        finally:
+            hearing.end("")
+
+
+async def pending_after(ctx: Context, caller: Caller, hearing: Hearing) -> dict[str, Any] | None:
+    """Return the list for a phone that was admitted when there was nothing; None if there is still nothing.
+
+    Args:
+        ctx: the parts.
+        caller: who was admitted, together with others.
+        hearing: what was heard since before it was (``listening``).
+    """
+    is_first = True
+
+    async def look() -> Sequence[Transaction]:
+        nonlocal is_first
+        looked, is_first = is_first, False
+        if looked and not hearing.end(_topic(caller)):
+            return []
+        return await ctx.reading(_pending, caller, ctx.clock.now())
+
+    try:
+        found = await _waited(ctx, caller, look)
+    except Refusal as refusal:
+        await _record_ended(ctx, caller, refusal)
+        raise
+    return pending_list(caller, found) if found else None
+
+
+async def _waited(
+    ctx: Context, caller: Caller, look: Callable[[], Awaitable[Sequence[Transaction]]]
+) -> Sequence[Transaction]:
+    body = Pending.read(caller.envelope.body)
+    return await watched(ctx, _topic(caller), body.wait, look, bool, looks_at_end=False)
+
+
+def _topic(caller: Caller) -> str:
+    return pending_topic(caller.application.id, caller.user.user_id)
+
+
+async def _record_ended(ctx: Context, caller: Caller, refusal: Refusal) -> None:
+    # The request is used up already, so it must not be taken for a repeat.
+    await ctx.unit(record_ended, caller, ctx.clock.now(), refusal.reason)
+    refusal.recorded = True
+
+
+def pending_list(caller: Caller, found: Sequence[Transaction]) -> dict[str, Any]:
+    """Return what a phone is told of what waits."""
     policy = package_policy(caller.policy, caller.keyset.step_seconds).encode()
-    return {"transactions": [pending_view(t) for t in found], "policy": base64s.encode(policy)}
+    return {"transactions": [pending_view(each) for each in found], "policy": base64s.encode(policy)}
 
 
 def _admit_and_look(connection: Connection, caller: Caller) -> Sequence[Transaction]:
@@ -83,7 +151,7 @@ def _pending(connection: Connection, caller: Caller, now: datetime) -> Sequence[
     """Return what waits, for as long as the phone may see it: it may be replaced or blocked while it waits."""
     application_id, user_id = caller.application.id, caller.user.user_id
     require_unchanged(connection, caller, users.find_user(connection, application_id, user_id), now)
-    return transactions.pending_transactions(connection, application_id, user_id, now, _PENDING_MOST)
+    return transactions.pending_transactions(connection, application_id, user_id, now, PENDING_MOST)
 
 
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:

@@ -14,11 +14,34 @@ LOOK_SECONDS = 0.5
 MOST_WAIT_SECONDS = 30
 
 
+class Hearing:
+    """Notes every topic that somebody is woken for, for who learns only later what it waits for."""
+
+    def __init__(self, waiters: "Waiters") -> None:
+        self._waiters = waiters
+        self._heard: set[str] = set()
+
+    def begin(self) -> None:
+        """Hear from now on."""
+        self._waiters.hearings.add(self)
+
+    def note(self, topic: str) -> None:
+        """Note that somebody was woken for the topic."""
+        self._heard.add(topic)
+
+    def end(self, topic: str) -> bool:
+        """Hear no more, and say whether the topic was among what was heard."""
+        self._waiters.hearings.discard(self)
+        heard, self._heard = self._heard, set()
+        return topic in heard
+
+
 class Waiters:
     """Events by topic, e.g. one transaction's id or one user's pending list."""
 
     def __init__(self) -> None:
         self._topics: dict[str, set[asyncio.Event]] = {}
+        self.hearings: set[Hearing] = set()
         self._closing = False
 
     @property
@@ -30,6 +53,8 @@ class Waiters:
         """Wake everybody who waits for the topic in this process. Call it on the event loop."""
         for event in self._topics.get(topic, ()):
             event.set()
+        for hearing in self.hearings:
+            hearing.note(topic)
 
     def close(self) -> None:
         """Let every waiter answer now: the process is about to stop."""

@@ -1,4 +1,4 @@
-"""Which answers of a batch are won, and what is written of them: all of it in one unit."""
+"""Which requests of a batch are won, and what is written of them: all of it in one unit."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,9 +16,11 @@ from gateway.scenarios.authentication import Caller
 from gateway.scenarios.confirmation import Answer
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import make_delivery
+from gateway.scenarios.phone_reading import request_event
 from gateway.scenarios.recording import record, use_requests
 from gateway.store import deliveries, transactions, users
 from gateway.store.database import Connection
+from gateway.store.events import Event
 from gateway.store.transactions import Attempt
 
 _log = structlog.get_logger("gateway")
@@ -26,25 +28,27 @@ _log = structlog.get_logger("gateway")
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What is told to the phone, and the gateway's own proof over it. It is durable."""
+    """What is told to the phone, and the gateway's own proof over it. It is durable.
 
+    ``is_final`` is False where the phone may wait for more than there is: this is told when nothing comes.
+    """
+
+    caller: Caller
     reply: Any
     proof: bytes
+    is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
-    """A plain answer: who gave it, to what, and what the phone is told if it wins."""
+class Listed:
+    """A plain request for what waits."""
 
-    caller: Caller
-    answer: Answer
-    status: TransactionStatus
     decided: Decided
 
     @property
-    def transaction(self) -> Transaction:
-        """What is answered."""
-        return self.answer.transaction
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self.decided.caller
 
     @property
     def user(self) -> tuple[str, str]:
@@ -57,9 +61,35 @@ class Proved:
         return self.caller.keyset.id, self.caller.authcode
 
     @property
+    def only_once(self) -> set[object]:
+        """What a batch may have once."""
+        return {self.mark}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Listed):
+    """A plain answer: to what, and what the phone is told if it wins."""
+
+    answer: Answer
+    status: TransactionStatus
+
+    @property
+    def transaction(self) -> Transaction:
+        """What is answered."""
+        return self.answer.transaction
+
+    @property
+    def only_once(self) -> set[object]:
+        """What a batch may have once."""
+        return {self.mark, self.transaction.id}
+
+    @property
     def url(self) -> str | None:
         """Where the callback goes; None if nobody is told."""
         return self.transaction.callback_url or self.caller.application.callback_url
+
+
+Proved = Listed | Answered
 
 
 class _Lost(Exception):
@@ -81,7 +111,7 @@ def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> dict[i
         except (
             Outage
         ) as outage:  # somebody holds a lock for too long: those that it does not concern go on alone
-            _log.warning("answers are decided one by one", answers=len(proved), why=str(outage))
+            _log.warning("requests are decided one by one", requests=len(proved), why=str(outage))
             return {}
         else:
             return proved
@@ -95,14 +125,17 @@ def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) ->
     free = users.lock_free_users(connection, {each.user for each in proved.values()})
     # A keyset changes only together with its user's version, so nothing of what was proved has changed.
     _keep(proved, lambda each: free.get(each.user) == each.caller.user)
+    answered = [each for each in proved.values() if isinstance(each, Answered)]
     groups: defaultdict[tuple[TransactionStatus, bool], list[str]] = defaultdict(list)
-    for each in proved.values():
+    for each in answered:
         groups[each.status, each.url is not None].append(each.transaction.id)
     numbers: dict[str, int] = {}
     for (status, told), ids in groups.items():
         numbers |= transactions.settle_transactions(connection, ids, status, now, told=told)
-    _keep(proved, lambda each: each.transaction.id in numbers)
-    _write_down(connection, list(proved.values()), numbers, now)
+    _keep(proved, lambda each: not isinstance(each, Answered) or each.transaction.id in numbers)
+    settled = _write_down(connection, answered, numbers, now)
+    listed = [request_event(each.caller) for each in proved.values() if not isinstance(each, Answered)]
+    record(connection, [*settled, *listed])
 
 
 def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:
@@ -112,28 +145,26 @@ def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:
 
 
 def _write_down(
-    connection: Connection, won: Sequence[Proved], numbers: dict[str, int], now: datetime
-) -> None:
+    connection: Connection, won: Sequence[Answered], numbers: dict[str, int], now: datetime
+) -> list[Event]:
+    """Write down what was answered, and return the events that tell of it."""
     attempts = [confirmation.attempt_of(each.caller, each.answer, Outcome.ACCEPTED) for each in won]
     settled = [replace(each.transaction, status=each.status, settled_at=now) for each in won]
     transactions.insert_attempts(connection, attempts)
-    record(
-        connection,
-        [
-            settling.settled_event(transaction, attempt, each.caller.origin, now)
-            for each, transaction, attempt in zip(won, settled, attempts, strict=True)
-        ],
-    )
     told = [
         _delivery(each, transaction, attempt, numbers[transaction.id], now)
         for each, transaction, attempt in zip(won, settled, attempts, strict=True)
         if each.url is not None
     ]
     deliveries.insert_deliveries(connection, told, now)
+    return [
+        settling.settled_event(transaction, attempt, each.caller.origin, now)
+        for each, transaction, attempt in zip(won, settled, attempts, strict=True)
+    ]
 
 
 def _delivery(
-    each: Proved, transaction: Transaction, attempt: Attempt, number: int, now: datetime
+    each: Answered, transaction: Transaction, attempt: Attempt, number: int, now: datetime
 ) -> deliveries.Delivery:
     assert each.url is not None
     return make_delivery(

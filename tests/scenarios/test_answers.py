@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from gateway.api.client.door import _reply
 from gateway.refusals import Refusal
 from gateway.rules.user import UserAction
-from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import ClientRequest
+from gateway.scenarios.together import Together
 from gateway.scenarios.transactions import cancel_transaction
 from gateway.scenarios.winning import Decided
 from gateway.store import users
@@ -88,7 +88,7 @@ def _decide(
         return _reply(view)
 
     async def all_at_once() -> list[Decided | None]:
-        answers = Answers(bench.ctx, write, at_once=1)
+        answers = Together(bench.ctx, write, at_once=1)
         return await asyncio.gather(*(answers.decide(request) for request in requests))
 
     return run(all_at_once())
@@ -245,7 +245,7 @@ def test_a_row_that_cannot_be_read_spoils_the_answers_to_no_other(bench: Bench, 
 
 def test_a_slow_device_is_asked_about_each_answer_in_a_turn_of_its_own(bench: Bench):
     phones = [run(bench.enrol(name)) for name in ("anna", "berta", "carla")]
-    answers = Answers(bench.ctx, _reply, at_once=1)
+    answers = Together(bench.ctx, _reply, at_once=1)
 
     async def all_at_once(requests: list[ClientRequest]) -> list[Decided | None]:
         return await asyncio.gather(*(answers.decide(request) for request in requests))

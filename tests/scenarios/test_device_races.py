@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from gateway.api.problems import json_reply
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping
-from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import ClientRequest
+from gateway.scenarios.together import Together
 from gateway.store.tables import attempts, devices, keysets
 from gateway.wire.request import parse_envelope
 from hsm.device import Device
@@ -90,7 +90,7 @@ def test_of_two_devices_whose_answers_are_decided_together_one_wins(bench: Bench
         return ClientRequest(raw=raw, envelope=envelope, authcode=phone.authcode(raw), origin=ORIGIN)
 
     async def at_once() -> list[Any]:
-        answers = Answers(bench.ctx, partial(json_reply, 200), at_once=1)
+        answers = Together(bench.ctx, partial(json_reply, 200), at_once=1)
         return await asyncio.gather(*(answers.decide(request(*each)) for each in asked))
 
     assert [each is not None for each in run(at_once())] == [True, False, True, True]

@@ -15,8 +15,8 @@ from gateway.api.client.door import _reply
 from gateway.metrics import registry
 from gateway.rules.user import UserAction
 from gateway.scenarios import house_values, housekeeping, rotation
-from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import ClientRequest
+from gateway.scenarios.together import Together
 from gateway.scenarios.token_watch import shown
 from gateway.settings import Settings
 from gateway.store import house_keys
@@ -146,7 +146,7 @@ def test_in_a_batch_nobody_waits_for_the_token_that_another_needs(two: Two) -> N
     requests = [_request(two, user) for user in ("bob", "carol")]
 
     async def decide() -> list[object]:
-        answers = Answers(two.bench.ctx, _reply)
+        answers = Together(two.bench.ctx, _reply)
         return list(await asyncio.gather(*(answers.decide(request) for request in requests)))
 
     assert run(decide()) == [None, None]  # each is asked for alone then

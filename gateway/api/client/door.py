@@ -21,10 +21,10 @@ from gateway.api.requests import Peers, make_origin, new_request_id, read_body, 
 from gateway.api.throttle import Throttle
 from gateway.refusals import Refusal
 from gateway.scenarios import phone_recording
-from gateway.scenarios.answers import Answers
 from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
-from gateway.scenarios.confirmation import answer_transaction
 from gateway.scenarios.context import Context
+from gateway.scenarios.phone_reading import listening, pending_after
+from gateway.scenarios.together import Together
 from gateway.wire import authcode
 from gateway.wire.errors import WireError
 from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
@@ -32,8 +32,8 @@ from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
 
 def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> ASGIApp:
     """Return the ASGI application of the client door."""
-    answers = Answers(ctx, _reply)
-    endpoints = {PREFIX + action: _endpoint(ctx, answers, peers, throttle, action) for action in ACTIONS}
+    together = Together(ctx, _reply)
+    endpoints = {PREFIX + action: _endpoint(ctx, together, peers, throttle, action) for action in ACTIONS}
     routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
     routes += [_description(), *health_routes(ctx)]
     others = Starlette(routes=routes, exception_handlers=fallback_handlers(ctx, peers, throttle, "client"))
@@ -51,7 +51,7 @@ def _description() -> Route:
     return Route(PREFIX + "openapi.json", openapi)
 
 
-def _endpoint(ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, action: str) -> Endpoint:
+def _endpoint(ctx: Context, together: Together, peers: Peers, throttle: Throttle, action: str) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
@@ -62,7 +62,7 @@ def _endpoint(ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, 
             reply, _ = problem_reply(refusal, request_id)
             line.finish(reply, refusal.reason)
             return send(reply, request_id)
-        reply, reason, error = await _answer(ctx, answers, request, action, request_id, address)
+        reply, reason, error = await _answer(ctx, together, request, action, request_id, address)
         throttle.count_unproved(address, reply)
         line.finish(reply, reason, error)
         return send(reply, request_id)
@@ -71,7 +71,7 @@ def _endpoint(ctx: Context, answers: Answers, peers: Peers, throttle: Throttle, 
 
 
 async def _answer(
-    ctx: Context, answers: Answers, request: Request, action: str, request_id: str, address: str | None
+    ctx: Context, together: Together, request: Request, action: str, request_id: str, address: str | None
 ) -> tuple[Reply, str | None, Exception | None]:
     caller: Caller | None = None
     raw: bytes | None = None
@@ -79,10 +79,14 @@ async def _answer(
         raw = await read_body(request, MOST_REQUEST_BYTES)
         require_json(request)
         asked = _parse(request, action, raw, request_id, address)
-        if ACTIONS[action].scenario is answer_transaction:
-            decided = await answers.decide(asked)
+        async with listening(ctx, asked.envelope) as hearing:
+            decided = await together.decide(asked)
             if decided is not None:
-                return _with_proof(decided.reply, decided.proof), None, None
+                caller = decided.caller
+                changed = None if decided.is_final else await pending_after(ctx, caller, hearing)
+                if changed is None:
+                    return _with_proof(decided.reply, decided.proof), None, None
+                return await _proved(ctx, caller, _reply(changed)), None, None
         caller = await authenticate(ctx, asked)
         result = await ACTIONS[action].scenario(ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None

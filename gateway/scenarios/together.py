@@ -1,14 +1,15 @@
-"""How are answers that arrive together decided together: one gather, one turn at the device, one unit?
+"""How are plain requests of phones that arrive together served together: one gather, one turn at the device, one unit?
 
-Only what is plain is decided here: the request is authenticated, its proofs are right, the user has no failures, and
-nobody interferes. Whatever is not plain leaves without a trace, for whatever reason, and is asked again by itself
-(``authentication``, ``confirmation``): only there is it decided what a refusal, a repeat or a collision means. So
-nothing that one asks can spoil what the others get; what fails a batch as a whole sends all of it that way.
+These are answers to transactions, and lists of what waits. Only what is plain is decided here: the request is
+authenticated, its proofs are right, the user has no failures, and nobody interferes. Whatever is not plain leaves
+without a trace, for whatever reason, and is asked again by itself (``authentication``, ``confirmation``,
+``phone_reading``): only there is it decided what a refusal, a repeat or a collision means. So nothing that one asks can
+spoil what the others get; what fails a batch as a whole sends all of it that way.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,22 +22,26 @@ import structlog
 from gateway.refusals import Outage, Refusal
 from gateway.rules import transaction as transaction_rules
 from gateway.rules.transaction import Transaction, TransactionStatus
-from gateway.scenarios import authentication, confirmation, keynames
+from gateway.scenarios import authentication, confirmation, keynames, phone_reading
 from gateway.scenarios.authentication import Caller, ClientRequest, Facts, answer_proof
 from gateway.scenarios.batching import Room
-from gateway.scenarios.confirmation import ACTIONS
 from gateway.scenarios.context import Context
 from gateway.scenarios.scored import is_scored
-from gateway.scenarios.winning import Decided, Proved, settle_all
+from gateway.scenarios.winning import Answered, Decided, Listed, Proved, settle_all
 from gateway.store import applications, keysets, transactions
 from gateway.store.database import Connection
-from gateway.wire.bodies import Decision
+from gateway.wire.bodies import Decision, Pending
 from gateway.wire.errors import WireError
 from hsm.desk import Desk
 from hsm.errors import DeviceUnavailable, KeyElsewhere
 
-_MOST = 32  # answers of a batch
-_SLOW_SECONDS = 0.005  # of the device for one answer; with a slower one each takes a turn of its own
+_MOST = 32  # requests of a batch
+_LISTED_MOST = 500  # transactions that the lists of a batch may have in all
+_SLOW_SECONDS = 0.005  # of the device for one request; with a slower one each takes a turn of its own
+_READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
+    **dict.fromkeys(confirmation.ACTIONS, Decision.read),
+    phone_reading.PENDING: Pending.read,
+}
 _log = structlog.get_logger("gateway")
 
 
@@ -54,11 +59,11 @@ class Written(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Asked:
     request: ClientRequest
-    decision: Decision
+    body: Decision | Pending
 
 
-class Answers:
-    """Decides answers to transactions in batches.
+class Together:
+    """Decides plain requests in batches.
 
     Args:
         ctx: the context.
@@ -72,7 +77,7 @@ class Answers:
         self._write = write
         self._room: Room[_Asked, Decided | None] = Room(self._decide, most=_MOST, at_once=at_once)
         self._settling = Lock()  # else SQLite makes the second wait by sleeping
-        self._seconds: deque[float] = deque(maxlen=20)  # of the device for one answer, in the last batches
+        self._seconds: deque[float] = deque(maxlen=20)  # of the device for one request, in the last batches
 
     async def decide(self, request: ClientRequest) -> Decided | None:
         """Return what was decided, or None where nothing was and the request has to be asked by itself.
@@ -80,16 +85,20 @@ class Answers:
         Raises:
             Outage, hsm.errors.DeviceUnavailable: database or HSM are away; nothing was decided.
         """
+        read = _READ.get(request.envelope.action)
+        if read is None:
+            return None
         try:
-            decision = Decision.read(request.envelope.body)
+            body = read(request.envelope.body)
         except WireError:
             return None
-        return await self._room.ask(_Asked(request, decision))
+        return await self._room.ask(_Asked(request, body))
 
     async def _decide(self, batch: list[_Asked]) -> list[Decided | None]:
         won = await self._ctx.in_store_thread(partial(self._decide_here, batch))
         for proved in won.values():
-            self._ctx.waiters.wake(proved.transaction.id)
+            if isinstance(proved, Answered):
+                self._ctx.waiters.wake(proved.transaction.id)
         return [won[number].decided if number in won else None for number in range(len(batch))]
 
     def _decide_here(self, batch: list[_Asked]) -> dict[int, Proved]:
@@ -97,7 +106,7 @@ class Answers:
         now = self._ctx.clock.now()
         try:
             with self._ctx.database.reading() as connection:
-                known = _gather(connection, batch)
+                known = _gather(connection, batch, now)
             proved = _without_doubles(self._prove_all(batch, known, now))
             with self._settling:
                 return settle_all(self._ctx, proved, now)
@@ -106,7 +115,7 @@ class Answers:
         except (DeviceUnavailable, Outage):
             raise
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone
-            _log.warning("answers are decided one by one", answers=len(batch), why=type(error).__name__)
+            _log.warning("requests are decided one by one", requests=len(batch), why=type(error).__name__)
             return {}
 
     def _prove_all(
@@ -118,7 +127,10 @@ class Answers:
         def prove(numbers: Sequence[int]) -> list[Proved | None]:
             began = time.perf_counter()
             keys = [
-                key for n in numbers if (facts := known[n][0]) for key in keynames.fleeting_of(facts.keyset)
+                key
+                for n in numbers
+                if (facts := known[n].facts)
+                for key in keynames.fleeting_of(facts.keyset)
             ]
             proved = ctx.device.together(
                 partial(_prove_here, ctx, self._write, [(batch[n], known[n]) for n in numbers], now), keys
@@ -132,20 +144,42 @@ class Answers:
         return list(chain.from_iterable(ctx.device_threads.map(prove, ([n] for n in range(len(batch))))))
 
 
-_Known = tuple[Facts | None, Transaction | None]
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database knows of who seems to ask, and of what; None: it is not there, or too much."""
+
+    facts: Facts | None
+    transaction: Transaction | None = None
+    waiting: Sequence[Transaction] | None = None
 
 
-def _gather(connection: Connection, batch: Sequence[_Asked]) -> list[_Known]:
+def _gather(connection: Connection, batch: Sequence[_Asked], now: datetime) -> list[_Known]:
     pairs = keysets.find_with_users(connection, [asked.request.envelope.keyset for asked in batch])
-    named = transactions.find_transactions(connection, [asked.decision.transaction for asked in batch])
-    theirs = {keyset.application_id for keyset, _ in pairs.values()}
-    found = applications.find_applications(connection, theirs)
+    found = applications.find_applications(
+        connection, {keyset.application_id for keyset, _ in pairs.values()}
+    )
     facts = {
         name: Facts(keyset, user, found[keyset.application_id]) for name, (keyset, user) in pairs.items()
     }
-    return [
-        (facts.get(asked.request.envelope.keyset), named.get(asked.decision.transaction)) for asked in batch
-    ]
+    wanted = [asked.body.transaction for asked in batch if isinstance(asked.body, Decision)]
+    named = transactions.find_transactions(connection, wanted) if wanted else {}
+    who = [facts.get(asked.request.envelope.keyset) for asked in batch]
+    lists = {
+        (seen.keyset.application_id, seen.keyset.user_id)
+        for asked, seen in zip(batch, who, strict=True)
+        if seen is not None and isinstance(asked.body, Pending)
+    }
+    waiting = transactions.pending_of_users(connection, lists, now, _LISTED_MOST) if lists else {}
+
+    def known(asked: _Asked, seen: Facts | None) -> _Known:
+        if isinstance(asked.body, Decision):
+            return _Known(seen, transaction=named.get(asked.body.transaction))
+        if seen is None or waiting is None:
+            return _Known(seen)
+        theirs = waiting.get((seen.keyset.application_id, seen.keyset.user_id), [])
+        return _Known(seen, waiting=theirs[: phone_reading.PENDING_MOST])
+
+    return [known(asked, seen) for asked, seen in zip(batch, who, strict=True)]
 
 
 def _prove_here(
@@ -166,24 +200,44 @@ def _prove(
     known: _Known,
     now: datetime,
 ) -> Proved | None:
-    """Return the answer if it is plain. As much work for an unknown keyset as for a wrong code."""
-    facts, transaction = known
-    seen = authentication.prove(ctx, facts, asked.request)
-    caller, _ = authentication.judge(facts, seen, asked.request, now)
-    if caller is None or transaction is None or not _may_answer(caller, transaction):
+    """Return what is plain. As much work for an unknown keyset as for a wrong code."""
+    seen = authentication.prove(ctx, known.facts, asked.request)
+    caller, _ = authentication.judge(known.facts, seen, asked.request, now)
+    if caller is None:
         return None
-    action = ACTIONS[caller.envelope.action]
+
+    def decided(view: dict[str, Any], *, is_final: bool = True) -> Decided:
+        reply = write(view)
+        # Made ahead, in the same turn: nobody sees it unless what it tells is durable.
+        proof = answer_proof(ctx, caller, reply.status, reply.content_type, reply.body)
+        return Decided(caller, reply, proof, is_final=is_final)
+
+    if isinstance(asked.body, Decision):
+        return _answer(ctx, caller, asked.body, known.transaction, decided)
+    if known.waiting is None:
+        return None
+    is_final = bool(known.waiting) or not asked.body.wait
+    return Listed(decided(phone_reading.pending_list(caller, known.waiting), is_final=is_final))
+
+
+def _answer(
+    ctx: Context,
+    caller: Caller,
+    decision: Decision,
+    transaction: Transaction | None,
+    decided: Callable[[dict[str, Any]], Decided],
+) -> Answered | None:
+    if transaction is None or not _may_answer(caller, transaction):
+        return None
+    action = confirmation.ACTIONS[caller.envelope.action]
     try:
-        answer = confirmation.prove(ctx, caller, transaction, action, asked.decision)
+        answer = confirmation.prove(ctx, caller, transaction, action, decision)
     except (Refusal, WireError):
         return None
     if not answer.verdict.accepted:
         return None
     status = transaction_rules.next_status(TransactionStatus.PENDING, action)
-    reply = write(confirmation.settled_view(transaction.id, status))
-    # Made ahead, in the same turn: nobody sees it unless the answer is durable.
-    proof = answer_proof(ctx, caller, reply.status, reply.content_type, reply.body)
-    return Proved(caller, answer, status, Decided(reply, proof))
+    return Answered(decided(confirmation.settled_view(transaction.id, status)), answer, status)
 
 
 def _may_answer(caller: Caller, transaction: Transaction) -> bool:
@@ -197,7 +251,7 @@ def _without_doubles(proved: Sequence[Proved | None]) -> dict[int, Proved]:
     first: dict[int, Proved] = {}
     seen: set[object] = set()
     for number, each in enumerate(proved):
-        if each is not None and seen.isdisjoint({each.mark, each.transaction.id}):
-            seen |= {each.mark, each.transaction.id}
+        if each is not None and seen.isdisjoint(each.only_once):
+            seen |= each.only_once
             first[number] = each
     return first
