@@ -36,6 +36,7 @@ from hsm.desk import Desk
 from hsm.errors import DeviceUnavailable, KeyElsewhere
 
 _MOST = 32  # requests of a batch
+_WAITING_MOST = 2048  # requests: some seconds of work, and more than a thousand phones that come back at once
 _LISTED_MOST = 500  # transactions that the lists of a batch may have in all
 _SLOW_SECONDS = 0.005  # of the device for one request; with a slower one each takes a turn of its own
 _READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
@@ -75,7 +76,9 @@ class Together:
     def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written], at_once: int = 1) -> None:
         self._ctx = ctx
         self._write = write
-        self._room: Room[_Asked, Decided | None] = Room(self._decide, most=_MOST, at_once=at_once)
+        self._room: Room[_Asked, Decided | None] = Room(
+            self._decide, most=_MOST, at_once=at_once, waiting_most=_WAITING_MOST
+        )
         self._settling = Lock()  # else SQLite makes the second wait by sleeping
         self._seconds: deque[float] = deque(maxlen=20)  # of the device for one request, in the last batches
 
@@ -83,7 +86,7 @@ class Together:
         """Return what was decided, or None where nothing was and the request has to be asked by itself.
 
         Raises:
-            Outage, hsm.errors.DeviceUnavailable: database or HSM are away; nothing was decided.
+            Outage, hsm.errors.DeviceUnavailable: database or HSM are away, or too much waits; nothing was decided.
         """
         read = _READ.get(request.envelope.action)
         if read is None:

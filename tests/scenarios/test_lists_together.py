@@ -12,14 +12,15 @@ import sqlalchemy as sa
 from gateway.api.client.door import _reply
 from gateway.refusals import Refusal
 from gateway.rules.user import UserAction
+from gateway.scenarios import together
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.change_watch import pending_topic
 from gateway.scenarios.phone_reading import PENDING, listening, pending_after
-from gateway.scenarios.together import Together
 from gateway.scenarios.winning import Decided
 from gateway.store import transactions
 from gateway.store.tables import events, replays
 from gateway.wire.request import parse_envelope
+from hsm.errors import DeviceUnavailable
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_wire import answer_proof
 from tests.scenarios.bench import ORIGIN, Bench, run
@@ -39,8 +40,8 @@ def _request(
 
 
 async def _decide(bench: Bench, requests: Sequence[ClientRequest]) -> list[Decided | None]:
-    together = Together(bench.ctx, _reply, at_once=1)
-    return await asyncio.gather(*(together.decide(request) for request in requests))
+    room = together.Together(bench.ctx, _reply, at_once=1)
+    return await asyncio.gather(*map(room.decide, requests))
 
 
 async def _wait(bench: Bench, request: ClientRequest, meanwhile: Any) -> dict[str, Any] | None:
@@ -167,3 +168,20 @@ def test_nobody_hears_any_more_once_it_waits_or_is_gone(bench: Bench) -> None:
         assert bench.ctx.waiters.hearings == set()
 
     run(waits_for_a_moment())
+
+
+def test_more_than_may_wait_is_refused_at_once_and_not_used_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "_WAITING_MOST", 2)
+    phone = run(bench.enrol("anna"))
+    requests = [_request(phone) for _ in range(3)]
+
+    async def at_once() -> list[Any]:
+        room = together.Together(bench.ctx, _reply, at_once=1)
+        return await asyncio.gather(*map(room.decide, requests), return_exceptions=True)
+
+    *served, refused = run(at_once())
+    assert all(isinstance(each, Decided) for each in served)
+    assert isinstance(refused, DeviceUnavailable)
+    assert run(bench.send(phone, PENDING, requests[-1].raw))["transactions"] == []
