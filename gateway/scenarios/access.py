@@ -1,13 +1,17 @@
-"""Which application is asking: API keys, kept as a MAC that only the HSM can make."""
+"""Which application is asking: API keys, kept as a MAC that only the HSM can make.
+
+The rows of requests that arrive together are read together, and for each request anew. The HSM is asked about a key
+that it did not recognise before; those that it did need not wait for that.
+"""
 
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.ids import new_id
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
 from gateway.scenarios.recording import Origin, make_event, record
@@ -26,6 +30,8 @@ EXTRA_SCOPES = (
 )  # fmt: skip
 _KEY = re.compile(r"Bearer csk_([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
 _NO_DIGEST = bytes(32)
+_Row = tuple[Credential | None, Application | None]
+_MOST, _AT_ONCE = 16, 2  # requests that are looked up together, and such groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,11 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
     if match is None:
         raise Refusal("unauthenticated", "no API key")
     credential_id, secret = f"key_{match[1]}", match[2]
-    credential, application, mac = await ctx.on_device(_look_up, ctx, credential_id, secret)
-    right = hmac.compare_digest(mac, credential.digest if credential else _NO_DIGEST)
-    if credential is None or application is None or not right or credential.revoked_at is not None:
+    credential, application = await ctx.room(_look_up_together, _MOST, _AT_ONCE).ask(credential_id)
+    is_right = ctx.known_keys.knows(credential, secret) or await ctx.on_device(
+        _is_right, ctx, credential_id, credential, secret
+    )
+    if credential is None or application is None or not is_right or credential.revoked_at is not None:
         reason = "revoked API key" if credential and credential.revoked_at else "wrong API key"
         await ctx.unit(
             _record_refusal, ctx, origin, reason, credential.application_id if credential else None
@@ -104,23 +112,34 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
     return Asker(application, credential.id, frozenset(credential.scopes))
 
 
-def _look_up(
-    ctx: Context, credential_id: str, secret: str
-) -> tuple[Credential | None, Application | None, bytes]:
-    """Return what is known of the credential, and the MAC it must have, in one hop; an unknown one costs as much."""
-    with ctx.database.reading() as connection:
-        credential, application = _find(connection, credential_id)
+async def _look_up_together(ctx: Context, credential_ids: list[str]) -> list[_Row | Exception]:
+    """Return the credentials of these ids with their applications; a row that cannot be read is one asker's matter."""
+    try:
+        return [*await ctx.reading(_find_all, credential_ids)]
+    except Outage:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+        if len(credential_ids) == 1:
+            return [error]
+    return [found for each in credential_ids for found in await _look_up_together(ctx, [each])]
+
+
+def _find_all(connection: Connection, credential_ids: Sequence[str]) -> list[_Row]:
+    known = applications.find_credentials(connection, {*credential_ids})
+    owners = applications.find_applications(connection, {each.application_id for each in known.values()})
+    rows = [known.get(each) for each in credential_ids]
+    return [(row, owners.get(row.application_id) if row else None) for row in rows]
+
+
+def _is_right(ctx: Context, credential_id: str, credential: Credential | None, secret: str) -> bool:
+    """Let the HSM say whether the key is the one of its row; an unknown one costs as much."""
     owner = credential.application_id if credential else ""
     scopes = credential.scopes if credential else ()
     mac = ctx.device.mac(ctx.keys.credential, _digest_input(credential_id, owner, scopes, secret))
-    return credential, application, mac
-
-
-def _find(connection: Connection, credential_id: str) -> tuple[Credential | None, Application | None]:
-    credential = applications.find_credential(connection, credential_id)
-    if credential is None:
-        return None, None
-    return credential, applications.find_application(connection, credential.application_id)
+    right = hmac.compare_digest(mac, credential.digest if credential else _NO_DIGEST)
+    if right and credential is not None:
+        ctx.known_keys.remember(credential, secret)
+    return right and credential is not None
 
 
 def _record_refusal(

@@ -12,6 +12,7 @@ from gateway.scenarios.canary import Canary
 from gateway.scenarios.change_watch import ChangeWatch
 from gateway.scenarios.event_feed import EventFeed
 from gateway.scenarios.key_versions import KeyVersions, has_any
+from gateway.scenarios.known_keys import KnownKeys
 from gateway.scenarios.receipt_versions import ReceiptVersions
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.token_watch import TokenWatch
@@ -79,6 +80,7 @@ class Context(StoreAccess):
     waiters: Waiters
     changes: ChangeWatch
     vouched: Vouched = field(default_factory=Vouched)
+    known_keys: KnownKeys = field(default_factory=KnownKeys)
     feed: EventFeed
     device_threads: ThreadPoolExecutor
     issuer: str

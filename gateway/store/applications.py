@@ -14,7 +14,7 @@ from gateway.store.many import among, insert_new
 from gateway.store.tables import applications, credentials, policy_versions
 
 _BY_IDS = sa.select(applications).where(among(applications.c.id, "ids"))
-_CREDENTIAL = sa.select(credentials).where(credentials.c.id == sa.bindparam("id"))
+_CREDENTIALS = sa.select(credentials).where(among(credentials.c.id, "ids"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +170,13 @@ def insert_credential(connection: Connection, credential: Credential) -> None:
 
 def find_credential(connection: Connection, credential_id: str) -> Credential | None:
     """Return the credential of this id, revoked or not, or None."""
-    row = connection.execute(_CREDENTIAL, {"id": credential_id}).one_or_none()
-    return None if row is None else _credential(row)
+    return find_credentials(connection, [credential_id]).get(credential_id)
+
+
+def find_credentials(connection: Connection, credential_ids: Collection[str]) -> dict[str, Credential]:
+    """Return the credentials of these ids that there are, revoked or not, by id."""
+    rows = connection.execute(_CREDENTIALS, {"ids": list(credential_ids)})
+    return {row.id: _credential(row) for row in rows}
 
 
 def valid_credentials(connection: Connection, credential_ids: Collection[str]) -> set[str]:
