@@ -56,7 +56,6 @@ async def verify_signature(ctx: Context, asker: Asker, question: Question, origi
     """
     raw = None if question.signature is None else signatures.raw_from_der(question.signature)
     transaction, user, candidates = await ctx.reading(_gather, asker, question)
-    await ctx.on_device(bindings.require_bound_transaction, ctx, transaction)
     verdict = await ctx.on_device(_prove, ctx, question, raw, transaction, user, candidates)
     await ctx.unit(_record, ctx, asker, transaction, verdict, origin)
     return verdict
@@ -94,6 +93,7 @@ def _prove(
     candidates: list[_Candidate],
 ) -> dict[str, Any]:
     """Try the keysets that answered in that step, each with its best answer; the best verdict counts."""
+    bindings.require_bound_transaction(ctx, transaction)
     operation = _operation(question, transaction)
     best: dict[str, _Candidate] = {}
     for candidate in candidates:
