@@ -44,5 +44,6 @@ def device(device_uri: str) -> Iterator[Device]:
     for name in tokens.HOUSE_KEYS:
         opened.create_house_key(name)
     opened.create_house_pair(tokens.HOUSE_PAIR)
+    opened.create_master()  # else each gateway on it would look for a hundred versions that may be retired
     yield opened
     opened.close()

@@ -241,6 +241,7 @@ class _Server(ThreadingHTTPServer):
     """Hands each POST to the receiver."""
 
     daemon_threads = True
+    request_queue_size = 128  # with the usual 5, connections of a crowd are reset on a busy machine
 
     def __init__(
         self, address: tuple[str, int], receiver: CallbackReceiver, tls: ssl.SSLContext | None

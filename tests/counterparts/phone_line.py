@@ -113,11 +113,12 @@ class Line:
         self.secure = parts.scheme == "https"
         if not self.secure and (pin is not None or parts.scheme != "http" or parts.hostname not in LOOPBACK):
             raise PhoneError(f"the phone does not talk to {url} without TLS")
-        self._context = tls_context(ca_pem, pin) if self.secure else None
+        is_narrow = self.secure and (ca_pem is not None or pin is not None)
+        self._context = tls_context(ca_pem, pin) if is_narrow else None
 
     @cached_property
     def _http(self) -> httpx2.Client:
-        """Made when it is first used: a phone that only signs needs none, and making it takes long."""
+        """Made when it is first used: a phone that only signs needs none, and the system's authorities take long."""
         context = self._context or ssl.create_default_context()
         return httpx2.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS)
 

@@ -46,7 +46,8 @@ class PushServer:
     def __init__(self, chain: Path, key: Path, clock: Callable[[], datetime] | None = None) -> None:
         self.asked: list[Asked] = []
         self.refusals: list[Refused] = []  # for the next requests, one each
-        self.delay_seconds = 0.0
+        self.holds = False  # answers, until it does no more
+        self.held = 0  # requests that wait for that
         self.now = clock or (lambda: datetime.now(UTC))
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(listener.getsockname()[1])
@@ -96,13 +97,19 @@ class PushServer:
         while more and len(body) <= BODY_MOST:
             event = await receive()
             body, more = body + event.get("body", b""), event.get("more_body", False)
-        await asyncio.sleep(self.delay_seconds)
+        await self._hold()
         status, found, headers = self._judge(scope, body)
         raw = json.dumps(found).encode() if found else b""
         named = {"content-length": str(len(raw)), **headers}
         lines = [(name.encode(), value.encode()) for name, value in named.items()]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": raw})
+
+    async def _hold(self) -> None:
+        self.held += 1
+        while self.holds and not self._stop.is_set():  # noqa: ASYNC110 - a test ends it, from another thread
+            await asyncio.sleep(0.005)
+        self.held -= 1
 
     def _take(self, method: str, asked: Asked) -> tuple[int, Json, dict[str, str]]:
         if method != "POST":

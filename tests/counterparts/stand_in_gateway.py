@@ -162,6 +162,7 @@ class StandInGateway:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], gateway: StandInGateway, tls: ssl.SSLContext | None) -> None:
         self.gateway = gateway

@@ -2,12 +2,16 @@
 
 import json
 
+import pytest
 import sqlalchemy as sa
 
 from gateway.store.tables import keysets
 from hsm.doctor.catalogue import TRIALS
-from tests.journeys.stage import Stage
+from tests.journeys.stage import DATABASES, Stage
 from tests.tokens import pin_file_of
+
+# How the command ends depends on none.
+on_one_database = pytest.mark.parametrize("stage", DATABASES[-1:], indirect=True, scope="session")
 
 
 def test_the_doctor_finds_the_token_of_a_running_gateway_well_and_every_key_in_its_place(stage: Stage):
@@ -30,12 +34,14 @@ def test_the_doctor_finds_the_token_of_a_running_gateway_well_and_every_key_in_i
     assert pin_file_of(stage.gateway.token_uri).read_text().strip() not in ended.stdout + ended.stderr
 
 
+@on_one_database
 def test_the_doctor_says_by_its_status_that_a_mode_is_not_what_it_should_be(stage: Stage):
     ended = stage.gateway.run("doctor", "--need", "sealed", check=False)
     assert ended.returncode == 1
     assert ended.stdout.rstrip().endswith("usable with restrictions (exit status 1)")
 
 
+@on_one_database
 def test_the_doctor_that_cannot_begin_says_so_with_status_2(stage: Stage):
     ended = stage.gateway.run("doctor", "--token", "pkcs11:token=somewhere", check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

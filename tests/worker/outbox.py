@@ -1,6 +1,8 @@
 """How do the worker's tests fill the outbox, and what do they read there?"""
 
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -70,3 +72,11 @@ def event_types(bench: Bench) -> list[str]:
     """Return what the log says of callbacks, in its order."""
     told = sa.select(events.c.type).where(events.c.type.like("callback.%")).order_by(events.c.number)
     return [row.type for row in bench.rows(told)]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until it has come about, as long as a busy machine may need."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -85,6 +85,11 @@ def close_at_once(connection: socket.socket) -> None:
     """Hang up without a word."""
 
 
+def say_nothing(connection: socket.socket) -> None:
+    """Wait until the other hangs up."""
+    connection.recv(1)
+
+
 def endless_body(connection: socket.socket) -> None:
     """Accept, and never stop sending the body."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")

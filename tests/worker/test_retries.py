@@ -109,7 +109,7 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 callbacks._note_success = die
-post = Post(tls=ssl.create_default_context(), private_addresses=True, seconds_most=2)
+post = Post(tls=ssl.create_default_context(), private_addresses=True, seconds_most=20)
 device = Device.open(sys.argv[2], wait_seconds=30)
 with assembly.make_context(Settings(), Database(sys.argv[1]), device, SetClock()) as ctx:
     run(deliver_due(ctx, post))
@@ -134,7 +134,7 @@ def test_a_worker_killed_after_posting_is_followed_by_another_with_the_same_id(
         )
         assert died.returncode == -9, died.stderr
         assert len(receiver.arrivals) == 1
-        bench.clock.move(seconds=21)
+        bench.clock.move(seconds=39)
         assert run(deliver_due(bench.ctx, post)) == 0  # its claim still holds
         bench.clock.move(seconds=2)
         assert run(deliver_due(bench.ctx, post)) == 1
