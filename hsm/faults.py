@@ -88,6 +88,16 @@ _CODE_OF = {kind: rv for kinds in _MAPPED.values() for kind, rv in kinds.items()
 _KIND_OF = {rv: kind for kind, rv in _CODE_OF.items()}
 _FAULT_OF = {kind: fault for fault, kinds in _MAPPED.items() for kind in kinds}
 
+
+class SearchFailed(p.PKCS11Error):
+    """A search ended with a code that says nothing. It was given nothing that could be wrong: another may do better.
+
+    SoftHSM answers so to who looks at a key just when another process makes it, and leaves the search open.
+    """
+
+
+_FAULT_OF[SearchFailed] = Fault.SESSION
+
 # Codes for which python-pkcs11 has no class; it puts the number into the text.
 _UNMAPPED = {
     0x0A: Fault.CALLER,  # CANT_LOCK

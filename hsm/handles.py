@@ -16,6 +16,7 @@ from pkcs11.exceptions import ObjectHandleInvalid, PKCS11Error
 
 from hsm import templates
 from hsm.errors import DuplicateKey
+from hsm.faults import Fault, SearchFailed, classify, named
 from hsm.keys import ID_LENGTH, KeyKind, KeyRef
 from hsm.watch import beat
 
@@ -125,5 +126,7 @@ def _search(session: Session, template: templates.Template) -> list[Any]:
                     found.extend(batch)
                 beat()  # on a large token this takes long, and every object is a call
     except PKCS11Error as exc:
+        if classify(exc) is Fault.AMBIGUOUS:
+            raise SearchFailed(named(exc)) from None
         raise exc.with_traceback(None) from None
     return found

@@ -145,3 +145,25 @@ print(len(done))
 
 def test_tokens_are_opened_while_another_thread_looks_for_its_own(program: Callable[[str], Program]):
     assert program(_BESIDE).lines() == ["200"]
+
+
+# What SoftHSM answers to who looks at a key just when another process makes it.
+_UNCLEAR = """
+from hsm.errors import DeviceUnavailable
+
+device = Device.open(URI)
+device.create_house_key("binding")
+ref = device.house_key("binding")
+shim.order("C_FindObjectsInit", answer=0x05, times=1)
+print(len(device.mac(ref, b"x")), device.house_key("binding") == ref, device.snapshot().reinitialisations)
+shim.order("C_FindObjectsInit", answer=0x05)
+try: device.house_key("binding")
+except DeviceUnavailable as error: print(error)
+"""
+
+
+def test_a_search_that_was_answered_unclearly_is_made_again_and_never_taken_for_bad_input(
+    misbehaving_program: Callable[[str], Program],
+):
+    told = "the device does not answer (SearchFailed, 0x5)"
+    assert misbehaving_program(_UNCLEAR).lines() == ["32 True 0", told]
