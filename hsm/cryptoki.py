@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from struct import pack
 
 from hsm.faults import error_of
 
@@ -27,7 +28,8 @@ _C_INITIALIZE, _C_FINALIZE, _C_GET_TOKEN_INFO, _C_LOGIN, _C_SIGN_INIT, _C_SIGN =
 _C_CREATE_OBJECT, _C_COPY_OBJECT, _C_DESTROY_OBJECT, _C_GET_ATTRIBUTE_VALUE = 20, 21, 22, 24
 _C_GENERATE_KEY, _C_WRAP_KEY, _C_DERIVE_KEY = 58, 60, 62
 _UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
-_CK_FALSE, _CK_TRUE = b"\x00", b"\x01"
+_CK_FALSE, _CK_TRUE = 0, 1
+_ATTRIBUTE = "LPL"  # CK_ATTRIBUTE, as struct calls its types
 _ALIGNED = 8  # bytes: modules read numbers where they stand
 _LONGEST_OUTPUT = (
     64  # bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes
@@ -188,7 +190,7 @@ class DirectCalls:
         """C_GetAttributeValue of attributes that are CK_BBOOL. Raises PKCS11Error, also for what is no CK_BBOOL."""
         attributes = _attributes(dict.fromkeys(names, b"\xff"))
         _check(self._read(session_handle, handle, attributes, len(attributes)))
-        values = [ctypes.string_at(each.value, 1) for each in attributes]
+        values = attributes._values.raw[: _ALIGNED * len(names) : _ALIGNED]  # type: ignore[attr-defined]  # noqa: SLF001
         if not {*values} <= {_CK_FALSE, _CK_TRUE}:  # it would pass for "cannot be extracted"
             raise error_of(_CKR_GENERAL_ERROR)
         return [value == _CK_TRUE for value in values]
@@ -227,13 +229,14 @@ def _bare(mechanism: int) -> _Mechanism:
 
 def _attributes(template: Mapping[int, bytes]) -> ctypes.Array[_Attribute]:
     """Return an array of CK_ATTRIBUTE, which keeps the values it points to."""
-    made = (_Attribute * len(template))()
-    places = [value.ljust(-(-len(value) // _ALIGNED) * _ALIGNED) for value in template.values()]
+    places = [value + bytes(-len(value) % _ALIGNED) for value in template.values()]
     values = ctypes.create_string_buffer(b"".join(places))
-    address = ctypes.addressof(values)
-    for attribute, kind, value, place in zip(made, template, template.values(), places, strict=True):
-        attribute.type, attribute.value, attribute.length = kind, address, len(value)
+    address, numbers = ctypes.addressof(values), list[int]()
+    for kind, value, place in zip(template, template.values(), places, strict=True):
+        numbers += (kind, address, len(value))
         address += len(place)
+    # One structure after the other by ctypes takes four times as long.
+    made = (_Attribute * len(template)).from_buffer_copy(pack(_ATTRIBUTE * len(template), *numbers))
     made._values = values  # type: ignore[attr-defined]  # noqa: SLF001  # as long as the array lives
     return made
 

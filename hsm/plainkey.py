@@ -42,10 +42,10 @@ class PlainKey:
         number, template = _number(session), _extractable(label) | {_ID: templates.check_id(id)}
         return cls(direct, number, direct.generate(number, Mechanism.GENERIC_SECRET_KEY_GEN, template))
 
-    def copy(self, template: templates.Template) -> PlainKey:
-        """Copy it, with these attributes changed."""
-        made = self.direct.copy(self.session, self.handle, templates.raw(template))
-        return PlainKey(self.direct, self.session, made)
+    def keep(self, id: bytes, label: str) -> PlainKey:  # noqa: A002
+        """Store a copy of it that can never be wrapped."""
+        template = _kept(label) | {_ID: templates.check_id(id)}
+        return PlainKey(self.direct, self.session, self.direct.copy(self.session, self.handle, template))
 
     def wrap_key(self, key: Any, mechanism: Mechanism) -> bytes:
         """Wrap another under this one; that one has a handle."""
@@ -70,6 +70,11 @@ def _kek() -> dict[int, bytes]:
 def _extractable(label: str) -> dict[int, bytes]:
     template = templates.hmac_key(bytes(ID_LENGTH), label, stored=False, extractable=True, modifiable=True)
     return templates.raw(template | {Attribute.VALUE_LEN: templates.SECRET_LENGTH})
+
+
+@cache
+def _kept(label: str) -> dict[int, bytes]:
+    return templates.raw(templates.kept_copy(bytes(ID_LENGTH), label))
 
 
 def _number(session: Session) -> int:

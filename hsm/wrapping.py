@@ -151,7 +151,10 @@ def destroy_all(session: Session, ref: KeyRef) -> int:
 def _copy_down(delivery: _Delivery, id: bytes) -> bytes:  # noqa: A002
     key = _extractable(delivery, id)
     wrapped = delivery.wrap_out(key)
-    _require_sealed(key.copy(templates.kept_copy(id, delivery.label)))
+    is_plain = isinstance(key, PlainKey)
+    _require_sealed(
+        key.keep(id, delivery.label) if is_plain else key.copy(templates.kept_copy(id, delivery.label))
+    )
     return wrapped
 
 
