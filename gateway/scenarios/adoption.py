@@ -85,17 +85,16 @@ class Planned:
 
 def gather(connection: Connection, issue: Issue) -> Seen:
     """Return the user and its keysets; refuses unless it may have new keys, for the device that is named."""
-    plan = issue.plan
-    return look(connection, issue, users.find_user(connection, plan.application_id, plan.user_id))
+    name = (issue.plan.application_id, issue.plan.user_id)
+    return look(connection, issue, users.find_user(connection, *name), keysets.keysets_of(connection, *name))
 
 
-def look(connection: Connection, issue: Issue, user: User | None) -> Seen:
-    """Return the user, found in this unit, and its keysets; refuses as above."""
+def look(connection: Connection, issue: Issue, user: User | None, present: Sequence[Keyset]) -> Seen:
+    """Return the user and its keysets, both found in this unit; refuses as above."""
     plan = issue.plan
     if user is None:
         raise Refusal("not_found", "unknown user")
     user_rules.require_open(user, issue.asker.application.policy.failures_most)
-    present = keysets.keysets_of(connection, plan.application_id, plan.user_id)
     if not plan.is_new_device:
         device = devices.devices_of(connection, plan.application_id, plan.user_id).get(plan.device_id)
         if device is None or device.status is DeviceStatus.REMOVED:

@@ -13,9 +13,10 @@ from typing import Any
 
 from gateway.ids import new_id
 from gateway.refusals import Refusal
-from gateway.rules.keyset import Delivery
+from gateway.rules.keyset import Delivery, Keyset
 from gateway.rules.policy import Policy
 from gateway.rules.secret_strength import BITS_LEAST, is_strong
+from gateway.rules.user import User
 from gateway.rules.user_settings import policy_for
 from gateway.scenarios import keynames
 from gateway.scenarios.access import Asker
@@ -26,7 +27,7 @@ from gateway.scenarios.issuing import Adopted, adopt
 from gateway.scenarios.packaging import Plan, Sealing
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.representation import keyset_view
-from gateway.store import loose_keys, users
+from gateway.store import keysets, loose_keys, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.wire.package import Package
@@ -65,6 +66,11 @@ class _Asked:
     given: Given
     once: Once
     origin: Origin
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """Whose keys: application and user."""
+        return self.asker.application.id, self.user_id
 
 
 async def issue_keyset(
@@ -106,9 +112,7 @@ async def issue_keyset(
 async def _issue_together(ctx: Context, batch: list[_Asked]) -> list[Issued | Exception]:
     """Issue keys to all who asked for some meanwhile; what is refused to one is nobody else's matter."""
     # In one order, so that two units that have users in common do not wait for each other in a circle.
-    order = sorted(
-        range(len(batch)), key=lambda place: (batch[place].asker.application.id, batch[place].user_id)
-    )
+    order = sorted(range(len(batch)), key=lambda place: batch[place].named)
     planned = await ctx.unit_of_all(partial(_plan_all, ctx), [batch[place] for place in order])
     good = [each for each in planned if not isinstance(each, Exception)]
     adopted = iter(await adopt(ctx, good))
@@ -185,21 +189,26 @@ def _check_secret(delivery: Delivery, given_secret: str | None, policy: Policy) 
 
 def _plan_all(ctx: Context, connection: Connection, batch: Sequence[_Asked]) -> list[Planned]:
     """Decide what is to be made, and note it before it is made."""
-    planned = [_decide(ctx, connection, asked) for asked in batch]
+    ids = {asked.named for asked in batch}
+    known, present = users.find_users(connection, ids), keysets.keysets_of_users(connection, ids)
+    planned = [
+        _decide(ctx, connection, asked, known.get(asked.named), present[asked.named]) for asked in batch
+    ]
     names = [(uri, each.issue.plan.keyset_id) for each in planned for uri in each.issue.plan.stored]
     loose_keys.plan_all(connection, names, ctx.clock.now().replace(microsecond=0))
     return planned
 
 
-def _decide(ctx: Context, connection: Connection, asked: _Asked) -> Planned:
+def _decide(
+    ctx: Context, connection: Connection, asked: _Asked, user: User | None, present: Sequence[Keyset]
+) -> Planned:
     asker = asked.asker
-    user = users.find_user(connection, asker.application.id, asked.user_id)
     policy = policy_for(asker.application.policy, None if user is None else user.settings)
     plan = _make_plan(ctx, asked, policy)
     issue = Issue(asker, plan, asked.once, asked.origin)
     if claim(connection, asker, asked.once, plan.now) is not None:
         raise Refusal("already_delivered", "repeated issue")
-    return Planned(issue, look(connection, issue, user))
+    return Planned(issue, look(connection, issue, user, present))
 
 
 def _give_up(now: datetime, connection: Connection, issues: Sequence[Issue]) -> list[None]:

@@ -1,6 +1,6 @@
 """What is remembered of keysets: handles, states, and what the HSM vouched for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from gateway.rules.user import User
 from gateway.store.many import among
 from gateway.store.rows import row_of
 from gateway.store.tables import keysets, users
-from gateway.store.users import user_of
+from gateway.store.users import of_applications, user_of
 
 _COLUMNS = tuple(column.name for column in keysets.c)
 _row_of_keyset = row_of(Keyset)
@@ -23,6 +23,11 @@ _OF_USER = (
         keysets.c.application_id == sa.bindparam("application_id"),
         keysets.c.user_id == sa.bindparam("user_id"),
     )
+    .order_by(keysets.c.id)
+)
+_OF_USERS = (
+    sa.select(keysets)
+    .where(keysets.c.application_id == sa.bindparam("of_application"), among(keysets.c.user_id, "of_users"))
     .order_by(keysets.c.id)
 )
 _BY_ID = sa.select(keysets).where(keysets.c.id == sa.bindparam("id"))
@@ -67,6 +72,18 @@ def keysets_of(connection: Connection, application_id: str, user_id: str) -> lis
     """Return every keyset the user ever had, oldest first."""
     rows = connection.execute(_OF_USER, {"application_id": application_id, "user_id": user_id})
     return [_keyset(row) for row in rows]
+
+
+def keysets_of_users(
+    connection: Connection, ids: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[Keyset]]:
+    """Return every keyset that each of these (application, user) ever had, oldest first."""
+    found: dict[tuple[str, str], list[Keyset]] = {name: [] for name in ids}
+    for named in of_applications(ids):
+        for row in connection.execute(_OF_USERS, named):
+            keyset = _keyset(row)
+            found[keyset.application_id, keyset.user_id].append(keyset)
+    return found
 
 
 def keysets_naming(connection: Connection, uri: str) -> list[Keyset]:

@@ -20,11 +20,10 @@ _BY_ID = sa.select(users).where(_THIS)
 # Rows that refer to the user can still be written: their foreign keys want no more than that the user's id stays.
 _LOCK = _BY_ID.with_for_update(key_share=True)
 # Of one application at a time: by pairs of ids SQLite reads the whole table.
-_LOCK_FREE = (
-    sa.select(users)
-    .where(users.c.application_id == sa.bindparam("of_application"), among(users.c.user_id, "of_users"))
-    .with_for_update(key_share=True, skip_locked=True)
+_BY_IDS = sa.select(users).where(
+    users.c.application_id == sa.bindparam("of_application"), among(users.c.user_id, "of_users")
 )
+_LOCK_FREE = _BY_IDS.with_for_update(key_share=True, skip_locked=True)
 _RAISE = (
     sa.update(users)
     .where(_THIS, users.c.version == sa.bindparam("seen_version"))
@@ -57,6 +56,11 @@ def find_user(connection: Connection, application_id: str, user_id: str) -> User
     return None if row is None else user_of(row)
 
 
+def find_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], User]:
+    """Return those users of these (application, user) that there are, by id."""
+    return _several(connection, _BY_IDS, ids)
+
+
 def failing_users(connection: Connection, most: int) -> list[User]:
     """Return active users with failures, those with the most first."""
     rows = connection.execute(
@@ -76,15 +80,22 @@ def lock_user(connection: Connection, application_id: str, user_id: str) -> User
 
 def lock_free_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], User]:
     """Lock those users of these (application, user) that nobody holds at the moment, and return them by id."""
+    return _several(connection, _LOCK_FREE, ids)
+
+
+def _several(
+    connection: Connection, statement: sa.Select[Any], ids: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], User]:
+    found = [user_of(row) for named in of_applications(ids) for row in connection.execute(statement, named)]
+    return {(user.application_id, user.user_id): user for user in found}
+
+
+def of_applications(ids: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return what statements about users of one application at a time are given, for users of several."""
     theirs: defaultdict[str, list[str]] = defaultdict(list)
     for application_id, user_id in ids:
         theirs[application_id].append(user_id)
-    found = [
-        user_of(row)
-        for application_id, user_ids in theirs.items()
-        for row in connection.execute(_LOCK_FREE, {"of_application": application_id, "of_users": user_ids})
-    ]
-    return {(user.application_id, user.user_id): user for user in found}
+    return [{"of_application": name, "of_users": user_ids} for name, user_ids in theirs.items()]
 
 
 def change_user(connection: Connection, seen: User, *, status: UserStatus, reason: str | None) -> bool:

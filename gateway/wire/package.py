@@ -25,6 +25,7 @@ __all__ = [
     "PasswordClasses",
     "RsaWrapping",
     "SecretWrapping",
+    "qr_text",
 ]
 
 PREFIX = "PC1:"
@@ -120,7 +121,7 @@ class Package:
 
     def to_qr(self) -> str:
         """Return the text of the QR code, all of it in the alphanumeric set."""
-        return PREFIX + base45.encode(self.encode())
+        return qr_text(self.encode())
 
     @classmethod
     def decode(cls, data: bytes) -> "Package":
@@ -152,3 +153,8 @@ class Package:
         if not text.startswith(PREFIX):
             raise WireError("prefix")
         return cls.decode(base45.decode(text.removeprefix(PREFIX)))
+
+
+def qr_text(encoded: bytes) -> str:
+    """Return the text of the QR code of a package that was encoded already."""
+    return PREFIX + base45.encode(encoded)

@@ -132,6 +132,7 @@ def _users() -> dict[str, Question]:
     return {
         "users.insert_user": lambda c: users.insert_user(c, replace(user, user_id="new")),
         "users.find_user": lambda c: users.find_user(c, BIG, USER),
+        "users.find_users": lambda c: users.find_users(c, [(BIG, USER), (BIG, "user_8")]),
         "users.failing_users": lambda c: users.failing_users(c, 100),
         "users.lock_user": lambda c: users.lock_user(c, BIG, USER),
         "users.lock_free_users": lambda c: users.lock_free_users(c, [(BIG, USER), (BIG, "user_8")]),
@@ -162,6 +163,7 @@ def _keysets() -> dict[str, Question]:
         "keysets.find_keyset": lambda c: keysets.find_keyset(c, KEYSET),
         "keysets.find_with_users": lambda c: keysets.find_with_users(c, [KEYSET, "ks_8"]),
         "keysets.keysets_of": lambda c: keysets.keysets_of(c, BIG, USER),
+        "keysets.keysets_of_users": lambda c: keysets.keysets_of_users(c, [(BIG, USER), (BIG, "user_8")]),
         "keysets.keysets_naming": lambda c: keysets.keysets_naming(c, "derived:aks_7"),
         "keysets.lapsed_keysets": lambda c: keysets.lapsed_keysets(c, NOW, 100),
         "keysets.change_keyset": change,

@@ -12,6 +12,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import Sealing
 from gateway.scenarios.personalization import Given
 from gateway.wire import base64s
+from gateway.wire.package import qr_text
 from gateway.wire.rsakey import LEAST_BITS_SEALED, rsa_from_spki
 from gateway.wire.wrapping import OAEP_HASHES
 
@@ -87,9 +88,9 @@ async def issue_keyset(ctx: Context, ask: Ask) -> Reply:
     issued = await personalization.issue_keyset(
         ctx, ask.asker, ask.path["user_id"], Delivery(body.delivery), _given(body), ask.once, ask.origin
     )
-    package = base64s.encode(issued.package.encode())
-    qr = None if body.delivery == "sealed" else await qr_of(issued.package.to_qr(), pictures=body.pictures)
-    view = {"keyset": issued.keyset, "package": package, "qr": qr}
+    package = issued.package.encode()
+    qr = None if body.delivery == "sealed" else await qr_of(qr_text(package), pictures=body.pictures)
+    view = {"keyset": issued.keyset, "package": base64s.encode(package), "qr": qr}
     return json_reply(201, view)
 
 
