@@ -1,5 +1,6 @@
 """How are the parts put together: from settings to a context."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -217,6 +218,7 @@ def make_context(
     """Put open parts together."""
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
+    computing = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "computing")
     try:
         keys = find_house_keys(device)
         receipt = keys.receipts.known[0]
@@ -234,6 +236,7 @@ def make_context(
             feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,
             device_threads=device_threads,
+            computing=computing,
             issuer=settings.issuer,
             client_url=settings.client_url,
             door_pin=door_pin(settings),
@@ -245,6 +248,7 @@ def make_context(
     finally:
         store_threads.shutdown()
         device_threads.shutdown()
+        computing.shutdown()
 
 
 def _stream_limits(settings: Settings) -> StreamLimits:

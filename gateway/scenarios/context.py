@@ -83,6 +83,7 @@ class Context(StoreAccess):
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     feed: EventFeed
     device_threads: ThreadPoolExecutor
+    computing: ThreadPoolExecutor  # for what keeps a core busy without the interpreter
     issuer: str
     client_url: str
     door_pin: bytes | None

@@ -12,7 +12,7 @@ from gateway.rules.device import Device
 from gateway.rules.keyset import Keyset
 from gateway.scenarios.adoption import Bound, Planned, bind_all, gather, write_all
 from gateway.scenarios.context import Context
-from gateway.scenarios.packaging import activation_codes, make_package
+from gateway.scenarios.packaging import activation_codes, make_package, wrapping_key
 from gateway.wire.package import Package
 from hsm.errors import DeviceUnavailable
 
@@ -93,11 +93,16 @@ def _bind_first(ctx: Context, first: Sequence[tuple[Planned, Package]]) -> Seque
 
 def _packages(ctx: Context, planned: Sequence[Planned]) -> list[Package | Exception]:
     """Make the keys of each; if the device is away for one, the others do not wait for it as well."""
-    codes = activation_codes(ctx, [each.issue.plan for each in planned])
+    plans = [each.issue.plan for each in planned]
+    # What the next ones are wrapped under is computed on another core while the token makes the keys of one.
+    coming = [
+        None if code is None else ctx.computing.submit(wrapping_key, plan, code)
+        for plan, code in zip(plans, activation_codes(ctx, plans), strict=True)
+    ]
     made: list[Package | Exception] = []
     away: DeviceUnavailable | None = None
-    for each, code in zip(planned, codes, strict=True):
-        made.append(_attempt(make_package, ctx, each.issue.plan, code) if away is None else away)
+    for plan, key in zip(plans, coming, strict=True):
+        made.append(_attempt(make_package, ctx, plan, key) if away is None else away)
         if isinstance(made[-1], DeviceUnavailable):
             away = made[-1]
     return made

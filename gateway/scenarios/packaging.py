@@ -4,6 +4,7 @@ The wrapping secret and the key made of it live for one enrolment and are stored
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,10 +92,19 @@ def activation_codes(ctx: Context, plans: Sequence[Plan]) -> list[str | None]:
     return ctx.device.together(compute)
 
 
-def make_package(ctx: Context, plan: Plan, code: str | None = None) -> Package:
+def wrapping_key(plan: Plan, secret: str) -> bytes:
+    """Return what the keys are wrapped under: milliseconds of computing, in which other threads can run."""
+    return secrets_wire.kek(secret, plan.salt, _iterations(plan), pbkdf2)
+
+
+def _iterations(plan: Plan) -> int:
+    return secrets_wire.CHOSEN_ITERATIONS if plan.has_weak_secret else secrets_wire.RANDOM_ITERATIONS
+
+
+def make_package(ctx: Context, plan: Plan, coming: Future[bytes] | None = None) -> Package:
     """Let the HSM make, wrap and keep the keys, and pack them. Talks to the device.
 
-    `code` is the activation code, if it was computed already.
+    `coming` is the wrapping key of an activation code, if it is being computed already.
 
     Raises:
         Refusal: ``not_allowed_by_policy``: the token knows none of the hashes that the phone accepts.
@@ -102,12 +112,12 @@ def make_package(ctx: Context, plan: Plan, code: str | None = None) -> Package:
     """
     if plan.sealing is not None:
         return _sealed_package(ctx, plan, plan.sealing)
-    secret = code or _wrapping_secret(ctx, plan)
-    chosen = plan.has_weak_secret
-    iterations = secrets_wire.CHOSEN_ITERATIONS if chosen else secrets_wire.RANDOM_ITERATIONS
-    keys = _issue(ctx, plan, secrets_wire.kek(secret, plan.salt, iterations, pbkdf2))
-    in_package = secret if plan.delivery is Delivery.QR else None
-    return _package(ctx, plan, SecretWrapping(salt=plan.salt, iterations=iterations), keys, in_package)
+    wrapping = SecretWrapping(salt=plan.salt, iterations=_iterations(plan))
+    if coming is not None:
+        return _package(ctx, plan, wrapping, _issue(ctx, plan, coming.result()))
+    secret = _wrapping_secret(ctx, plan)
+    keys = _issue(ctx, plan, wrapping_key(plan, secret))
+    return _package(ctx, plan, wrapping, keys, secret if plan.delivery is Delivery.QR else None)
 
 
 def pbkdf2(password: bytes, salt: bytes, iterations: int) -> bytes:

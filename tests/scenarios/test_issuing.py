@@ -132,10 +132,10 @@ def test_where_the_device_fails_what_was_planned_is_given_up(
     run(_created(bench))
     before = bench.device.user_keys()
 
-    def fail_at_the_second(ctx: Any, plan: Any, code: str | None) -> Any:
+    def fail_at_the_second(ctx: Any, plan: Any, coming: Any) -> Any:
         if plan.user_id == USERS[1]:
             raise error("it failed")
-        return make_package(ctx, plan, code)
+        return make_package(ctx, plan, coming)
 
     monkeypatch.setattr(issuing, "make_package", fail_at_the_second)
     found = run(_together(bench, USERS))
