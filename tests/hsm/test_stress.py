@@ -14,7 +14,7 @@ from hsm.device import Device
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.long)])
 def test_two_processes_with_16_threads_each_share_a_token(own_device: Device, token_uri: str, seconds: int):
     own_device.create_house_pair("receipt")
     command = [sys.executable, "-m", "tests.hsm.stress", token_uri, str(seconds)]

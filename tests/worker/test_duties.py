@@ -25,7 +25,7 @@ from tests.worker.receivers import RawReceiver
 from tests.worker.test_receivers import OK
 
 
-def _work_until(bench: Bench, post: Post, done: Callable[[], bool], seconds: float = 20) -> None:
+def _work_until(bench: Bench, post: Post, done: Callable[[], bool], seconds: float = 60) -> None:
     """Run the worker until something has come about, and stop it."""
 
     async def work() -> None:
@@ -37,7 +37,7 @@ def _work_until(bench: Bench, post: Post, done: Callable[[], bool], seconds: flo
             assert not working.done()
             await asyncio.sleep(0.05)
         stop.set()
-        await asyncio.wait_for(working, 10)
+        await asyncio.wait_for(working, 60)
 
     run(work())
 
@@ -46,7 +46,10 @@ def _transaction(bench: Bench) -> str:
     return str(bench.rows("SELECT status FROM transactions")[0].status)
 
 
-def test_one_worker_expires_lapses_sweeps_forgets_and_delivers(bench_for: UseBench, post: Post):
+def test_one_worker_expires_lapses_sweeps_forgets_and_delivers(
+    bench_for: UseBench, post: Post, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "_SWEEP_SECONDS", 0.2)  # the keys of what lapses are loose after that
     with RawReceiver(OK) as receiver, bench_for(receiver.url) as bench:
         run(bench.enrol("anna"))
         run(bench.ask_to_confirm("anna"))
