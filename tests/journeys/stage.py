@@ -29,6 +29,8 @@ from tests.gateways import Authority, Gateway, fresh_database
 
 DATABASES = ("sqlite", "postgresql") if "TEST_POSTGRES_URL" in os.environ else ("sqlite",)
 ANSWERED_PAGE = 200
+# On a busy machine a request may wait for the token for long; no test of this gateway asks how long it may.
+PATIENT = {"COUNTERSIGN_TOKEN_WAIT_SECONDS": "30"}
 Json = dict[str, Any]
 
 
@@ -50,7 +52,9 @@ class Stage:
         """Start the gateway, add the banks, and open an address for callbacks."""
         opened = contextlib.ExitStack()
         authority = Authority.make(folder)
-        gateway = Gateway(folder, token_uri, authority, opened.enter_context(fresh_database(kind)))
+        gateway = Gateway(
+            folder, token_uri, authority, opened.enter_context(fresh_database(kind)), {**PATIENT}
+        )
         gateway.run("init")
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(authority.chain_file, authority.key_file)
@@ -94,7 +98,7 @@ class Stage:
             folder.mkdir()
             first = self.gateway
             self._twin = Gateway(folder, first.token_uri, first.authority, first.database_url)
-            self._twin.extra = {"COUNTERSIGN_DATA_DIR": str(first.folder / "data")}
+            self._twin.extra = {**PATIENT, "COUNTERSIGN_DATA_DIR": str(first.folder / "data")}
             self._twin.start()
             self.open.callback(self._twin.stop)
         return self._twin
@@ -146,7 +150,7 @@ class Stage:
 
     # Callbacks, the log, the database
 
-    def told(self, matches: Callable[[Json], bool], *, count: int = 1, seconds: float = 20) -> list[Json]:
+    def told(self, matches: Callable[[Json], bool], *, count: int = 1, seconds: float = 60) -> list[Json]:
         """Wait for so many callbacks whose body matches, and return their bodies."""
         end = time.monotonic() + seconds
         while True:
