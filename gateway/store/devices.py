@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.rules.device import Device
+from gateway.store.many import append
 from gateway.store.rows import row_of
 from gateway.store.tables import devices, pushes
 
 _row = row_of(Device)
 _NOWHERE = {"push_provider": None, "push_id": None}
-_INSERT = sa.insert(devices)
 _OF_USER = (
     sa.select(devices)
     .where(
@@ -25,8 +25,7 @@ _OF_USER = (
 
 def insert_devices(connection: Connection, several: Sequence[Device]) -> None:
     """Add devices."""
-    if several:
-        connection.execute(_INSERT, [_row(each) for each in several])
+    append(connection, devices, [_row(each) for each in several])
 
 
 def devices_of(connection: Connection, application_id: str, user_id: str) -> dict[str, Device]:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.user import User
-from gateway.store.many import among
+from gateway.store.many import among, append
 from gateway.store.rows import row_of
 from gateway.store.tables import keysets, users
 from gateway.store.users import of_applications, user_of
@@ -50,8 +50,7 @@ def insert_keyset(connection: Connection, keyset: Keyset) -> None:
 
 def insert_keysets(connection: Connection, several: Sequence[Keyset]) -> None:
     """Add keysets."""
-    if several:
-        connection.execute(_INSERT, [_row_of_keyset(each) for each in several])
+    append(connection, keysets, [_row_of_keyset(each) for each in several])
 
 
 def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:

@@ -9,10 +9,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.store.many import insert_new
+from gateway.store.many import append, insert_new
 from gateway.store.tables import keysets, loose_keys
 
-_PLAN = sa.insert(loose_keys)
 _ADOPT = sa.delete(loose_keys).where(
     loose_keys.c.uri.in_(sa.bindparam("uris", expanding=True)), loose_keys.c.doomed_at.is_(None)
 )
@@ -28,8 +27,7 @@ def plan_all(connection: Connection, planned: Sequence[tuple[str, str]], now: da
     rows = [
         {"uri": uri, "keyset_id": keyset, "planned_at": now, "doomed_at": None} for uri, keyset in planned
     ]
-    if rows:
-        connection.execute(_PLAN, rows)
+    append(connection, loose_keys, rows)
 
 
 def adopt_keys(connection: Connection, uris: Sequence[str]) -> bool:
