@@ -9,12 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.store.many import append, insert_new
+from gateway.store.many import among, append, insert_new
 from gateway.store.tables import keysets, loose_keys
 
-_ADOPT = sa.delete(loose_keys).where(
-    loose_keys.c.uri.in_(sa.bindparam("uris", expanding=True)), loose_keys.c.doomed_at.is_(None)
-)
+_ADOPT = sa.delete(loose_keys).where(among(loose_keys.c.uri, "uris"), loose_keys.c.doomed_at.is_(None))
 
 
 def plan_keys(connection: Connection, uris: Sequence[str], keyset_id: str, now: datetime) -> None:
