@@ -74,9 +74,8 @@ class Connection:
     def is_alive(self) -> bool:
         """Ask the canary: a private key, in a session of its own, must compute what it computed at first.
 
-        It answers only while the device works and the login holds, whatever a single operation ran into. And the
-        token must be shown: a module may go on computing and see nothing any more that is stored. The session is for
-        one thread at a time.
+        It answers only while the device works and the login holds, whatever a single operation ran into. The
+        session is for one thread at a time.
         """
         if not self.is_current:
             return False
@@ -84,13 +83,14 @@ class Connection:
             answer = hmac_sha256(self.module.direct, self.login_session, self._canary, _QUESTION)
         except PKCS11Error:
             return False
-        return answer == self._answer and self.is_shown()
+        return answer == self._answer
 
     def is_shown(self) -> bool:
-        """Whether the module can still tell about its token.
+        """Whether the module can still tell about its token, which it may not although it computes.
 
-        SoftHSM that read the token's file just when another process wrote it, as each login does, sees no change of
-        the token ever again, until it is initialised: keys that others made do not exist for it.
+        Ask where something was looked for and not found. SoftHSM that read the token's file just when another process
+        wrote it, as each login does, sees no change of the token ever again, until it is initialised: keys that others
+        made do not exist for it. Asking reads that file as well, so it is not asked more often than it has to be.
         """
         for pause in (*_PAUSES_SECONDS, 0.0):
             try:

@@ -203,7 +203,7 @@ class Guard:
         fault = _fault_of(exc)
         if fault is Fault.CALLER:
             raise self._final(exc, call) from exc
-        if not self._was_well(call):
+        if not self._was_well(call, exc):
             if isinstance(exc, NotUndone):  # a second attempt could make what is there a second time
                 raise outage(exc) from exc
             return
@@ -215,7 +215,7 @@ class Guard:
         fault = _fault_of(exc)
         if fault is Fault.CALLER:
             return DeviceRefused(f"the module refused the input ({named(exc)})")
-        if not self._was_well(call):
+        if not self._was_well(call, exc):
             return outage(exc)
         if isinstance(exc, NotFound):
             return KeyMissing(f"no such key on the token: {exc}")
@@ -223,13 +223,19 @@ class Guard:
             return DeviceRefused(f"the module refused the input, the device is well ({named(exc)})")
         return outage(exc)
 
-    def _was_well(self, call: _Call[T]) -> bool:
-        """Whether the connection that failed is still in use and alive; if it is silent, have it replaced."""
+    def _was_well(self, call: _Call[T], exc: Exception) -> bool:
+        """Whether the connection that failed is still in use and alive; if it is silent, have it replaced.
+
+        Where something was not found, or could not be made, the module must also show its token still.
+        """
+        must_show = isinstance(exc, NotFound) or call.lock == self.module.lock.exclusive
         with self._canary_gate.turn(call.deadline), self.module.sharing(call.deadline.left):
             if call.connection is None or call.connection is not self._connection:
                 return False
             with self._watched():
                 is_alive = call.connection.is_alive()
+                if must_show:
+                    is_alive = is_alive and call.connection.is_shown()
         if not is_alive:
             self.recovery.begin()
         return is_alive
@@ -257,7 +263,7 @@ class Guard:
     def _attempt(self) -> None:
         """Make the device usable again. Raises DeviceError. Runs in the thread of the recovery."""
         with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
-            if self._connection is not None and self._connection.is_alive():
+            if self._connection is not None and self._connection.is_alive() and self._connection.is_shown():
                 return
             known = 0 if self._connection is None else len(self._connection.handles)
             self._disconnect()

@@ -62,6 +62,12 @@ class ChangeWatch:
         self._through = 0
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
+
+    @property
+    def run(self) -> asyncio.Task[None] | None:
+        """What watches now; None if nothing does. While it is the same, nothing was missed."""
+        return self._task if self._runs() else None
 
     @asynccontextmanager
     async def on(self) -> AsyncIterator[None]:
@@ -77,10 +83,10 @@ class ChangeWatch:
                 self._task = None
 
     async def _begin(self) -> None:
-        if self._runs():
-            return
-        horizon = await self._access.reading(events.horizon)
-        if not self._runs():  # nobody else was faster
+        async with self._beginning:  # of many that come at once, one reads how far the log is
+            if self._runs():
+                return
+            horizon = await self._access.reading(events.horizon)
             self._through = horizon.complete
             self._task = asyncio.create_task(self._look_again_and_again())
 
@@ -88,15 +94,16 @@ class ChangeWatch:
         return self._task is not None and not self._task.done()
 
     async def _look_again_and_again(self) -> None:
+        pause = self._look_seconds
         try:
             while True:
+                await asyncio.sleep(pause)
                 try:
                     pause = 0.0 if await self._look() else self._look_seconds
                 except Outage:
                     pause = (
                         _AFTER_OUTAGE_SECONDS  # nothing is missed; all of them at once would make it worse
                     )
-                await asyncio.sleep(pause)
         except Exception:  # noqa: BLE001 - a bug: they find out for themselves, once
             _log.exception("changes are not watched")
             self._waiters.wake_all()

@@ -1,7 +1,7 @@
 """What may a phone see and change without proofs: its pending transactions, their content, its push address."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,16 +15,14 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import pending_view
-from gateway.scenarios.waiting import Hearing
 from gateway.store import devices, transactions, users
 from gateway.store.database import Connection
 from gateway.store.events import Event
 from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
-from gateway.wire.request import Envelope
 
 PENDING = "transactions.pending"
-PENDING_MOST = 100
+_PENDING_MOST = 100
 
 
 def admit(
@@ -79,35 +77,38 @@ async def list_pending(ctx: Context, caller: Caller) -> dict[str, Any]:
     return pending_list(caller, found)
 
 
-@asynccontextmanager
-async def listening(ctx: Context, envelope: Envelope) -> AsyncIterator[Hearing]:
-    """Have a request that waits for changes miss none from now on, although it is not known yet for whom it asks."""
-    hearing = Hearing(ctx.waiters)
-    if envelope.action != PENDING or not envelope.body.get("wait"):
-        yield hearing
-        return
-    async with ctx.changes.on():
-        hearing.begin()
-        try:
-            yield hearing
-        finally:
-            hearing.end("")
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment, after which nothing is to be missed: how many wakes there were, and what watched other processes."""
+
+    wakes: int
+    watch: object | None
+
+    @classmethod
+    def now(cls, ctx: Context) -> "Mark":
+        """Return this moment's."""
+        return cls(ctx.waiters.wakes, ctx.changes.run)
+
+    def may_have_missed(self, ctx: Context, topic: str) -> bool:
+        """Say whether the topic may have changed since, for who is woken from now on."""
+        was_watched = self.watch is not None and self.watch is ctx.changes.run
+        return not was_watched or ctx.waiters.was_woken(topic, self.wakes)
 
 
-async def pending_after(ctx: Context, caller: Caller, hearing: Hearing) -> dict[str, Any] | None:
+async def pending_after(ctx: Context, caller: Caller, mark: Mark) -> dict[str, Any] | None:
     """Return the list for a phone that was admitted when there was nothing; None if there is still nothing.
 
     Args:
         ctx: the parts.
         caller: who was admitted, together with others.
-        hearing: what was heard since before it was (``listening``).
+        mark: a moment before that.
     """
     is_first = True
 
     async def look() -> Sequence[Transaction]:
         nonlocal is_first
-        looked, is_first = is_first, False
-        if looked and not hearing.end(_topic(caller)):
+        was_first, is_first = is_first, False
+        if was_first and not mark.may_have_missed(ctx, _topic(caller)):
             return []
         return await ctx.reading(_pending, caller, ctx.clock.now())
 
@@ -151,7 +152,14 @@ def _pending(connection: Connection, caller: Caller, now: datetime) -> Sequence[
     """Return what waits, for as long as the phone may see it: it may be replaced or blocked while it waits."""
     application_id, user_id = caller.application.id, caller.user.user_id
     require_unchanged(connection, caller, users.find_user(connection, application_id, user_id), now)
-    return transactions.pending_transactions(connection, application_id, user_id, now, PENDING_MOST)
+    return waiting_of(connection, application_id, user_id, now)
+
+
+def waiting_of(
+    connection: Connection, application_id: str, user_id: str, now: datetime
+) -> Sequence[Transaction]:
+    """Return what a list tells of a user."""
+    return transactions.pending_transactions(connection, application_id, user_id, now, _PENDING_MOST)
 
 
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:

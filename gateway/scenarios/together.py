@@ -37,7 +37,6 @@ from hsm.errors import DeviceUnavailable, KeyElsewhere
 
 _MOST = 32  # requests of a batch
 _WAITING_MOST = 2048  # requests: some seconds of work, and more than a thousand phones that come back at once
-_LISTED_MOST = 500  # transactions that the lists of a batch may have in all
 _SLOW_SECONDS = 0.005  # of the device for one request; with a slower one each takes a turn of its own
 _READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
     **dict.fromkeys(confirmation.ACTIONS, Decision.read),
@@ -109,10 +108,11 @@ class Together:
         now = self._ctx.clock.now()
         try:
             with self._ctx.database.reading() as connection:
-                known = _gather(connection, batch, now)
+                known = _gather(connection, batch)
             proved = _without_doubles(self._prove_all(batch, known, now))
             with self._settling:
-                return settle_all(self._ctx, proved, now)
+                won, lists = settle_all(self._ctx, proved, now)
+            return won | {number: self._listed(won[number].caller, found) for number, found in lists.items()}
         except KeyElsewhere:  # of one of them; the others' keys may well be there
             return {}
         except (DeviceUnavailable, Outage):
@@ -120,6 +120,9 @@ class Together:
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone
             _log.warning("requests are decided one by one", requests=len(batch), why=type(error).__name__)
             return {}
+
+    def _listed(self, caller: Caller, found: Sequence[Transaction]) -> Listed:
+        return Listed(Decided(caller, self._write(phone_reading.pending_list(caller, found)), proof=None))
 
     def _prove_all(
         self, batch: list[_Asked], known: Sequence["_Known"], now: datetime
@@ -130,10 +133,7 @@ class Together:
         def prove(numbers: Sequence[int]) -> list[Proved | None]:
             began = time.perf_counter()
             keys = [
-                key
-                for n in numbers
-                if (facts := known[n].facts)
-                for key in keynames.fleeting_of(facts.keyset)
+                key for n in numbers if (facts := known[n][0]) for key in keynames.fleeting_of(facts.keyset)
             ]
             proved = ctx.device.together(
                 partial(_prove_here, ctx, self._write, [(batch[n], known[n]) for n in numbers], now), keys
@@ -147,42 +147,26 @@ class Together:
         return list(chain.from_iterable(ctx.device_threads.map(prove, ([n] for n in range(len(batch))))))
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the database knows of who seems to ask, and of what; None: it is not there, or too much."""
-
-    facts: Facts | None
-    transaction: Transaction | None = None
-    waiting: Sequence[Transaction] | None = None
+_Known = tuple[Facts | None, Transaction | None]
 
 
-def _gather(connection: Connection, batch: Sequence[_Asked], now: datetime) -> list[_Known]:
+def _gather(connection: Connection, batch: Sequence[_Asked]) -> list[_Known]:
+    """Return what the database knows of who seems to ask, and of what; no more, for none of it is proved yet."""
     pairs = keysets.find_with_users(connection, [asked.request.envelope.keyset for asked in batch])
-    found = applications.find_applications(
-        connection, {keyset.application_id for keyset, _ in pairs.values()}
-    )
+    theirs = {keyset.application_id for keyset, _ in pairs.values()}
+    found = applications.find_applications(connection, theirs)
     facts = {
         name: Facts(keyset, user, found[keyset.application_id]) for name, (keyset, user) in pairs.items()
     }
     wanted = [asked.body.transaction for asked in batch if isinstance(asked.body, Decision)]
     named = transactions.find_transactions(connection, wanted) if wanted else {}
-    who = [facts.get(asked.request.envelope.keyset) for asked in batch]
-    lists = {
-        (seen.keyset.application_id, seen.keyset.user_id)
-        for asked, seen in zip(batch, who, strict=True)
-        if seen is not None and isinstance(asked.body, Pending)
-    }
-    waiting = transactions.pending_of_users(connection, lists, now, _LISTED_MOST) if lists else {}
-
-    def known(asked: _Asked, seen: Facts | None) -> _Known:
-        if isinstance(asked.body, Decision):
-            return _Known(seen, transaction=named.get(asked.body.transaction))
-        if seen is None or waiting is None:
-            return _Known(seen)
-        theirs = waiting.get((seen.keyset.application_id, seen.keyset.user_id), [])
-        return _Known(seen, waiting=theirs[: phone_reading.PENDING_MOST])
-
-    return [known(asked, seen) for asked, seen in zip(batch, who, strict=True)]
+    return [
+        (
+            facts.get(asked.request.envelope.keyset),
+            named.get(asked.body.transaction) if isinstance(asked.body, Decision) else None,
+        )
+        for asked in batch
+    ]
 
 
 def _prove_here(
@@ -204,8 +188,9 @@ def _prove(
     now: datetime,
 ) -> Proved | None:
     """Return what is plain. As much work for an unknown keyset as for a wrong code."""
-    seen = authentication.prove(ctx, known.facts, asked.request)
-    caller, _ = authentication.judge(known.facts, seen, asked.request, now)
+    facts, transaction = known
+    seen = authentication.prove(ctx, facts, asked.request)
+    caller, _ = authentication.judge(facts, seen, asked.request, now)
     if caller is None:
         return None
 
@@ -216,11 +201,9 @@ def _prove(
         return Decided(caller, reply, proof, is_final=is_final)
 
     if isinstance(asked.body, Decision):
-        return _answer(ctx, caller, asked.body, known.transaction, decided)
-    if known.waiting is None:
-        return None
-    is_final = bool(known.waiting) or not asked.body.wait
-    return Listed(decided(phone_reading.pending_list(caller, known.waiting), is_final=is_final))
+        return _answer(ctx, caller, asked.body, transaction, decided)
+    # What most are told, and those who wait at the end; what there is for this one is read when it is admitted.
+    return Listed(decided(phone_reading.pending_list(caller, []), is_final=not asked.body.wait))
 
 
 def _answer(

@@ -5,35 +5,16 @@ look.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.5
 MOST_WAIT_SECONDS = 30
-
-
-class Hearing:
-    """Notes every topic that somebody is woken for, for who learns only later what it waits for."""
-
-    def __init__(self, waiters: "Waiters") -> None:
-        self._waiters = waiters
-        self._heard: set[str] = set()
-
-    def begin(self) -> None:
-        """Hear from now on."""
-        self._waiters.hearings.add(self)
-
-    def note(self, topic: str) -> None:
-        """Note that somebody was woken for the topic."""
-        self._heard.add(topic)
-
-    def end(self, topic: str) -> bool:
-        """Hear no more, and say whether the topic was among what was heard."""
-        self._waiters.hearings.discard(self)
-        heard, self._heard = self._heard, set()
-        return topic in heard
+_LATELY = 4096  # wakes that are remembered: those of some seconds
 
 
 class Waiters:
@@ -41,7 +22,8 @@ class Waiters:
 
     def __init__(self) -> None:
         self._topics: dict[str, set[asyncio.Event]] = {}
-        self.hearings: set[Hearing] = set()
+        self._lately: deque[str] = deque(maxlen=_LATELY)
+        self.wakes = 0  # how often somebody was woken for something
         self._closing = False
 
     @property
@@ -53,8 +35,13 @@ class Waiters:
         """Wake everybody who waits for the topic in this process. Call it on the event loop."""
         for event in self._topics.get(topic, ()):
             event.set()
-        for hearing in self.hearings:
-            hearing.note(topic)
+        self._lately.append(topic)
+        self.wakes += 1
+
+    def was_woken(self, topic: str, since: int) -> bool:
+        """Say whether the topic was woken for after so many ``wakes``; True as well where nobody knows any more."""
+        later = self.wakes - since
+        return later > len(self._lately) or topic in islice(reversed(self._lately), later)
 
     def close(self) -> None:
         """Let every waiter answer now: the process is about to stop."""
@@ -62,9 +49,11 @@ class Waiters:
         self.wake_all()
 
     def wake_all(self) -> None:
-        """Wake everybody who waits in this process."""
+        """Wake everybody who waits in this process, or is about to."""
         for topic in self._topics:
             self.wake(topic)
+        self._lately.clear()
+        self.wakes += 1
 
     async def until(
         self,

@@ -16,7 +16,7 @@ from gateway.scenarios.authentication import Caller
 from gateway.scenarios.confirmation import Answer
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import make_delivery
-from gateway.scenarios.phone_reading import request_event
+from gateway.scenarios.phone_reading import request_event, waiting_of
 from gateway.scenarios.recording import record, use_requests
 from gateway.store import deliveries, transactions, users
 from gateway.store.database import Connection
@@ -30,12 +30,13 @@ _log = structlog.get_logger("gateway")
 class Decided:
     """What is told to the phone, and the gateway's own proof over it. It is durable.
 
-    ``is_final`` is False where the phone may wait for more than there is: this is told when nothing comes.
+    ``proof`` is None where it has still to be made. ``is_final`` is False where the phone may wait for more than there
+    is: this is told when nothing comes.
     """
 
     caller: Caller
     reply: Any
-    proof: bytes
+    proof: bytes | None
     is_final: bool = True
 
 
@@ -52,7 +53,7 @@ class Listed:
 
     @property
     def user(self) -> tuple[str, str]:
-        """Whose row is locked."""
+        """Whose row must be as it was."""
         return self.caller.application.id, self.caller.user.user_id
 
     @property
@@ -90,6 +91,7 @@ class Answered(Listed):
 
 
 Proved = Listed | Answered
+Lists = dict[int, Sequence[Transaction]]  # by the number in the batch
 
 
 class _Lost(Exception):
@@ -100,32 +102,32 @@ class _Lost(Exception):
         self.numbers = numbers
 
 
-def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> dict[int, Proved]:
-    """Decide in one unit and return what was won."""
+def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[dict[int, Proved], Lists]:
+    """Decide in one unit; return what was won, and the lists that have something in them."""
     while proved:
         try:
             with ctx.database.unit() as connection:
-                _settle(connection, proved, now)
+                return proved, _settle(connection, proved, now)
         except _Lost as lost:
             proved = {number: each for number, each in proved.items() if number not in lost.numbers}
         except (
             Outage
         ) as outage:  # somebody holds a lock for too long: those that it does not concern go on alone
             _log.warning("requests are decided one by one", requests=len(proved), why=str(outage))
-            return {}
-        else:
-            return proved
-    return proved
+            return {}, {}
+    return {}, {}
 
 
-def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) -> None:
-    """Do for all what ``confirmation`` does for one, in the same order: marks, users, states, and what follows."""
+def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) -> Lists:
+    """Do for all what ``confirmation`` and ``phone_reading`` do for one, in the same order: marks, users, the rest."""
     fresh = use_requests(connection, [each.mark for each in proved.values()], now)
     _keep(proved, lambda each: each.mark in fresh)
-    free = users.lock_free_users(connection, {each.user for each in proved.values()})
-    # A keyset changes only together with its user's version, so nothing of what was proved has changed.
-    _keep(proved, lambda each: free.get(each.user) == each.caller.user)
     answered = [each for each in proved.values() if isinstance(each, Answered)]
+    listed = {number: each for number, each in proved.items() if not isinstance(each, Answered)}
+    free = users.lock_free_users(connection, {each.user for each in answered})
+    seen = users.find_users(connection, {each.user for each in listed.values()} - free.keys()) | free
+    # A keyset changes only together with its user's version, so nothing of what was proved has changed.
+    _keep(proved, lambda each: seen.get(each.user) == each.caller.user)
     groups: defaultdict[tuple[TransactionStatus, bool], list[str]] = defaultdict(list)
     for each in answered:
         groups[each.status, each.url is not None].append(each.transaction.id)
@@ -134,8 +136,9 @@ def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) ->
         numbers |= transactions.settle_transactions(connection, ids, status, now, told=told)
     _keep(proved, lambda each: not isinstance(each, Answered) or each.transaction.id in numbers)
     settled = _write_down(connection, answered, numbers, now)
-    listed = [request_event(each.caller) for each in proved.values() if not isinstance(each, Answered)]
-    record(connection, [*settled, *listed])
+    record(connection, [*settled, *(request_event(each.caller) for each in listed.values())])
+    lists = {number: waiting_of(connection, *each.user, now) for number, each in listed.items()}
+    return {number: found for number, found in lists.items() if found}
 
 
 def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:

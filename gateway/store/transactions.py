@@ -1,7 +1,6 @@
 """What is remembered of transactions: the record, the content while it waits, and each attempt to answer it."""
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,17 +33,6 @@ _SETTLE = (
     sa.update(transactions).where(transactions.c.id == sa.bindparam("of_id"), _PENDING).values(**_SETTLED)
 )
 _IN_TIME = transactions.c.expires_at > sa.bindparam("now")
-_PENDING_OF_USERS = (
-    sa.select(transactions)
-    .where(
-        transactions.c.application_id == sa.bindparam("of_application"),
-        among(transactions.c.user_id, "of_users"),
-        WAITS,
-        _IN_TIME,
-    )
-    .order_by(transactions.c.id)
-    .limit(sa.bindparam("most"))
-)
 # Worded so that no index serves it: SQLite would otherwise walk through all that is pending to find a few by their ids.
 _STILL_PENDING = transactions.c.status + "" == TransactionStatus.PENDING
 _SETTLE_IN_TIME = _SETTLE.where(_IN_TIME)
@@ -133,26 +121,18 @@ def pending_transactions(
     connection: Connection, application_id: str, user_id: str, now: datetime, limit: int
 ) -> list[Transaction]:
     """Return what the user can answer now, oldest first."""
-    asked = {"of_application": application_id, "of_users": [user_id], "now": now, "most": limit}
-    return [_transaction(row) for row in connection.execute(_PENDING_OF_USERS, asked)]
-
-
-def pending_of_users(
-    connection: Connection, ids: Collection[tuple[str, str]], now: datetime, most: int
-) -> dict[tuple[str, str], list[Transaction]] | None:
-    """Return what these (application, user) can answer now, oldest first, by user; None if it is more than ``most``."""
-    theirs: defaultdict[str, list[str]] = defaultdict(list)
-    for application_id, user_id in ids:
-        theirs[application_id].append(user_id)
-    waiting: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
-    for application_id, user_ids in theirs.items():
-        asked = {"of_application": application_id, "of_users": user_ids, "now": now, "most": most + 1}
-        rows = connection.execute(_PENDING_OF_USERS, asked).all()
-        if len(rows) > most:
-            return None
-        for row in rows:
-            waiting[application_id, row.user_id].append(_transaction(row))
-    return dict(waiting)
+    rows = connection.execute(
+        sa.select(transactions)
+        .where(
+            transactions.c.application_id == application_id,
+            transactions.c.user_id == user_id,
+            WAITS,
+            transactions.c.expires_at > now,
+        )
+        .order_by(transactions.c.id)
+        .limit(limit)
+    )
+    return [_transaction(row) for row in rows]
 
 
 def all_pending(connection: Connection, application_id: str, user_id: str) -> list[Transaction]:

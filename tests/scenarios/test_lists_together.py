@@ -1,8 +1,9 @@
 """Are lists of what waits that are asked for together given as each would be alone, and does who waits miss nothing?"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -15,9 +16,10 @@ from gateway.rules.user import UserAction
 from gateway.scenarios import together
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.change_watch import pending_topic
-from gateway.scenarios.phone_reading import PENDING, listening, pending_after
+from gateway.scenarios.phone_reading import PENDING, Mark, pending_after
+from gateway.scenarios.waiting import Waiters
 from gateway.scenarios.winning import Decided
-from gateway.store import transactions
+from gateway.store import guards, transactions, users
 from gateway.store.tables import events, replays
 from gateway.wire.request import parse_envelope
 from hsm.errors import DeviceUnavailable
@@ -44,14 +46,17 @@ async def _decide(bench: Bench, requests: Sequence[ClientRequest]) -> list[Decid
     return await asyncio.gather(*map(room.decide, requests))
 
 
-async def _wait(bench: Bench, request: ClientRequest, meanwhile: Any) -> dict[str, Any] | None:
+async def _wait(
+    bench: Bench, request: ClientRequest, meanwhile: Callable[[], Awaitable[Any]]
+) -> dict[str, Any] | None:
     """Ask and wait as at the door; `meanwhile` happens between the two."""
-    async with asyncio.timeout(10), listening(bench.ctx, request.envelope) as hearing:
+    async with asyncio.timeout(10):
+        mark = Mark.now(bench.ctx)
         (decided,) = await _decide(bench, [request])
         assert decided is not None
         assert not decided.is_final
         await meanwhile()
-        return await pending_after(bench.ctx, decided.caller, hearing)
+        return await pending_after(bench.ctx, decided.caller, mark)
 
 
 def _lines(bench: Bench, user: str) -> list[dict[str, Any]]:
@@ -75,8 +80,7 @@ def test_what_is_told_and_written_is_the_same_as_of_a_single_list(any_bench: Ben
         told = orjson.loads(answer.reply.body)
         assert told == single
         assert [each["transaction"] for each in told["transactions"]] == sorted(waiting[name])
-        about = (answer.reply.status, answer.reply.content_type.encode(), answer.reply.body)
-        assert answer.proof == answer_proof(phone.keys.kauth, phone.authcode(request.raw), *about)
+        assert answer.proof is None  # it is made for the list, one by one
         first, second = _lines(bench, name)
         assert first == second
         with pytest.raises(Refusal, match="authentication_failed"):  # it is used up
@@ -113,17 +117,76 @@ def test_what_is_not_plain_leaves_without_a_trace(any_bench: Bench) -> None:
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 1]
 
 
-def test_more_than_a_batch_may_list_is_listed_alone(any_bench: Bench) -> None:
+def test_who_has_nothing_that_waits_gets_the_answer_that_was_made_ahead(bench: Bench) -> None:
+    phone = run(bench.enrol("anna"))
+    request = _request(phone)
+    ((answer,), before) = run(_decide(bench, [request])), bench.device.snapshot().operations
+    assert answer is not None
+    assert answer.proof is not None
+    about = (answer.reply.status, answer.reply.content_type.encode(), answer.reply.body)
+    assert answer.proof == answer_proof(phone.keys.kauth, phone.authcode(request.raw), *about)
+    assert orjson.loads(answer.reply.body) == run(bench.ask(phone, PENDING, {}))
+    assert (
+        bench.device.snapshot().operations != before
+    )  # the single one is proved by the door, and asked the token
+
+
+def test_nothing_of_a_user_is_read_before_its_phone_is_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = run(bench.enrol("anna"))
+    run(bench.ask_to_confirm("anna"))
+    read: list[str] = []
+    real = transactions.pending_transactions
+
+    def noted(connection: Any, application_id: str, user_id: str, *more: Any) -> Any:
+        read.append(user_id)
+        return real(connection, application_id, user_id, *more)
+
+    monkeypatch.setattr(transactions, "pending_transactions", noted)
+    assert run(_decide(bench, [_request(phone, code=bytes(32))])) == [None]
+    assert read == []
+    assert run(_decide(bench, [_request(phone)])) != [None]
+    assert read == ["anna"]
+
+
+def test_a_list_takes_no_notice_of_who_holds_the_user(any_bench: Bench) -> None:
     bench = any_bench
-    run(bench.enrol("anna"))
-    names = sorted(run(bench.ask_to_confirm("anna")) for _ in range(3))
-    application = bench.asker.application.id
-    asked = [(application, "anna"), (application, "berta")]
-    with bench.ctx.database.reading() as connection:
-        assert transactions.pending_of_users(connection, asked, bench.clock.now(), 2) is None
-        found = transactions.pending_of_users(connection, asked, bench.clock.now(), 3)
-    assert found is not None
-    assert {who: [each.id for each in theirs] for who, theirs in found.items()} == {asked[0]: names}
+    if bench.ctx.database.is_sqlite:
+        pytest.skip("SQLite locks no rows")
+    anna, berta = run(bench.enrol("anna")), run(bench.enrol("berta"))
+    with bench.ctx.database.unit() as connection:
+        users.lock_user(connection, bench.asker.application.id, "anna")  # as creating a transaction does
+        decided = run(_decide(bench, [_request(anna), _request(berta)]))
+    assert None not in decided
+
+
+@pytest.mark.parametrize("change", ["UPDATE users SET version = version + 1 WHERE user_id = 'anna'", "mark"])
+def test_what_happens_between_proof_and_list_stops_the_one_and_not_the_other(
+    any_bench: Bench, change: str
+) -> None:
+    bench = any_bench
+    anna, berta = run(bench.enrol("anna")), run(bench.enrol("berta"))
+    first, second = _request(anna), _request(berta)
+    happened: list[bool] = []
+
+    def write(view: dict[str, Any]) -> Any:
+        if not happened:
+            happened.append(True)
+            if change == "mark":
+                at = bench.clock.now() + timedelta(days=1)
+                with bench.ctx.database.unit() as connection:
+                    mark = (first.envelope.keyset, first.authcode or b"")
+                    assert guards.use_authcodes(connection, [mark], at)
+            else:
+                bench.write(change)
+        return _reply(view)
+
+    async def at_once() -> list[Decided | None]:
+        room = together.Together(bench.ctx, write, at_once=1)
+        return await asyncio.gather(*map(room.decide, [first, second]))
+
+    assert [each is not None for each in run(at_once())] == [False, True]
 
 
 def test_who_waits_is_told_of_what_came_before_it_was_known_for_whom_it_asks(bench: Bench) -> None:
@@ -150,24 +213,35 @@ def test_who_is_blocked_in_that_moment_is_answered_like_a_stranger(bench: Bench)
     assert refused.value.recorded
 
 
-def test_nobody_hears_any_more_once_it_waits_or_is_gone(bench: Bench) -> None:
+def test_who_waits_looks_again_where_nobody_knows_what_it_may_have_missed(bench: Bench) -> None:
     phone = run(bench.enrol("anna"))
+    created: list[str] = []
 
-    async def waits_for_a_moment() -> None:
-        request = _request(phone, body=_WAIT)
-        async with listening(bench.ctx, request.envelope) as hearing:
-            (decided,) = await _decide(bench, [request])
-            assert decided is not None
-            assert bench.ctx.waiters.hearings == {hearing}
-            waiting = asyncio.create_task(pending_after(bench.ctx, decided.caller, hearing))
-            await asyncio.sleep(0.05)
-            assert bench.ctx.waiters.hearings == set()
-            waiting.cancel()
-        async with listening(bench.ctx, request.envelope):
-            pass
-        assert bench.ctx.waiters.hearings == set()
+    async def silently_elsewhere() -> None:
+        """Create one as another process does: nobody is woken, and no watch saw it, for none was under way."""
+        silent = replace(bench, ctx=replace(bench.ctx, waiters=Waiters()))
+        created.append(await silent.ask_to_confirm("anna"))
 
-    run(waits_for_a_moment())
+    told = run(_wait(bench, _request(phone, body=_WAIT), silently_elsewhere))
+    assert told is not None
+    assert [each["transaction"] for each in told["transactions"]] == created
+
+
+def test_wakes_are_remembered_for_a_while_and_taken_for_granted_afterwards() -> None:
+    waiters = Waiters()
+    waiters.wake("before")
+    since = waiters.wakes
+    waiters.wake("after")
+    assert not waiters.was_woken("before", since)
+    assert waiters.was_woken("after", since)
+    assert not waiters.was_woken("after", waiters.wakes)
+    waiters.wake_all()
+    assert waiters.was_woken("whatever", since)
+    since = waiters.wakes
+    for number in range(5000):
+        waiters.wake(f"topic {number}")
+    assert waiters.was_woken("forgotten", since)
+    assert not waiters.was_woken("forgotten", waiters.wakes - 100)
 
 
 def test_more_than_may_wait_is_refused_at_once_and_not_used_up(

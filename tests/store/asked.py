@@ -91,9 +91,6 @@ def _pages() -> dict[str, Question]:
         "transactions.pending_transactions": lambda c: transactions.pending_transactions(
             c, BIG, USER, NOW, 20
         ),
-        "transactions.pending_of_users": lambda c: transactions.pending_of_users(
-            c, [(BIG, USER), (BIG, "user_9")], NOW, 500
-        ),
         "transactions.all_pending": lambda c: transactions.all_pending(c, BIG, USER),
         "transactions.expired_transactions": lambda c: transactions.expired_transactions(c, NOW, 100),
     }

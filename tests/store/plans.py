@@ -34,7 +34,9 @@ _SQLITE = re.compile(
     r"(?: \((?P<columns>.*)\))?$"
 )
 _LAST = re.compile(r"max\((?:\w+\.)?(?:rowid|number)\)")
-_NAMED = r"\b{table}\.(?:{names})(?: =|\)? IN) \(*(?:VALUES \(*)?(?:\?|%\()"
+_NAMED = (
+    r"\b{table}\.(?:{names})(?: =|\)? IN| = ANY) ?\(*(?:VALUES \(*|SELECT value FROM json_each\()?(?:\?|%\()"
+)
 
 
 @dataclass(frozen=True)

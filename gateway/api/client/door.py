@@ -23,7 +23,7 @@ from gateway.refusals import Refusal
 from gateway.scenarios import phone_recording
 from gateway.scenarios.authentication import Caller, ClientRequest, authenticate, prove_answer
 from gateway.scenarios.context import Context
-from gateway.scenarios.phone_reading import listening, pending_after
+from gateway.scenarios.phone_reading import Mark, pending_after
 from gateway.scenarios.together import Together
 from gateway.wire import authcode
 from gateway.wire.errors import WireError
@@ -79,14 +79,16 @@ async def _answer(
         raw = await read_body(request, MOST_REQUEST_BYTES)
         require_json(request)
         asked = _parse(request, action, raw, request_id, address)
-        async with listening(ctx, asked.envelope) as hearing:
-            decided = await together.decide(asked)
-            if decided is not None:
-                caller = decided.caller
-                changed = None if decided.is_final else await pending_after(ctx, caller, hearing)
-                if changed is None:
-                    return _with_proof(decided.reply, decided.proof), None, None
+        mark = Mark.now(ctx)
+        decided = await together.decide(asked)
+        if decided is not None:
+            caller = decided.caller
+            changed = None if decided.is_final else await pending_after(ctx, caller, mark)
+            if changed is not None:
                 return await _proved(ctx, caller, _reply(changed)), None, None
+            if decided.proof is None:
+                return await _proved(ctx, caller, decided.reply), None, None
+            return _with_proof(decided.reply, decided.proof), None, None
         caller = await authenticate(ctx, asked)
         result = await ACTIONS[action].scenario(ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None
