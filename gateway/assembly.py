@@ -246,9 +246,8 @@ def make_context(
             waiting_most=settings.token_waiting_most,
         )
     finally:
-        store_threads.shutdown()
-        device_threads.shutdown()
-        computing.shutdown()
+        for threads in (store_threads, device_threads, computing):
+            threads.shutdown()
 
 
 def _stream_limits(settings: Settings) -> StreamLimits:

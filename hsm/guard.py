@@ -233,9 +233,7 @@ class Guard:
             if call.connection is None or call.connection is not self._connection:
                 return False
             with self._watched():
-                is_alive = call.connection.is_alive()
-                if must_show:
-                    is_alive = is_alive and call.connection.is_shown()
+                is_alive = call.connection.is_alive() and (not must_show or call.connection.is_shown())
         if not is_alive:
             self.recovery.begin()
         return is_alive
