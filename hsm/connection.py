@@ -189,8 +189,13 @@ def _refusal(rv: int | None, named: str) -> DeviceError:
     )
 
 
+def pin_file_of(source: str) -> Path:
+    """Return the file that a `pin-source` names."""
+    return Path(source.removeprefix("file://").removeprefix("file:"))
+
+
 def _read_pin(source: str) -> bytearray:
-    path = Path(source.removeprefix("file://").removeprefix("file:"))
+    path = pin_file_of(source)
     try:
         pin = _read_without_copies(path)
     except OSError as exc:

@@ -24,7 +24,7 @@ from hsm import (
     templates,
     wrapping,
 )
-from hsm.connection import Connection
+from hsm.connection import Connection, pin_file_of
 from hsm.counting import Snapshot
 from hsm.cryptoki import DirectCalls
 from hsm.desk import Desk
@@ -95,18 +95,19 @@ class Device(House):
             raise InvalidUri("The URI lacks token, module-path or pin-source.", "Give all three.")
         label, pin_source = where.token, where.pin_source
         limits = limits or Limits(sessions=sessions, wait_seconds=wait_seconds)
-        loaded = module.load(where.module_path)
-        if renew:
-            loaded.renew(limits.wait_seconds, limits.pace)
         counts = fleeting.Counts(limits.most_fleeting)
+        with sighting.in_turn(pin_file_of(pin_source), limits.wait_seconds):
+            loaded = module.load(where.module_path)
+            if renew:
+                loaded.renew(limits.wait_seconds, limits.pace)
 
-        def connect() -> Connection:
-            return Connection(loaded, label, pin_source, limits.sessions, counts)
+            def connect() -> Connection:
+                return Connection(loaded, label, pin_source, limits.sessions, counts)
 
-        def guarded() -> Guard:
-            return Guard(loaded, connect, limits, on_hung, alone=alone)
+            def guarded() -> Guard:
+                return Guard(loaded, connect, limits, on_hung, alone=alone)
 
-        guard = sighting.connect(guarded, loaded, limits.wait_seconds)
+            guard = sighting.connect(guarded, loaded, limits.wait_seconds)
         private, (strategy, sealing), derives = _found_out(guard)
         return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
 

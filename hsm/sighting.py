@@ -1,15 +1,18 @@
 """How does a start find its token while other processes use it?
 
 SoftHSM reads its tokens when it is initialised and leaves out one that another process writes to just then, as each
-login does. Gateways that are started at the same moment would keep each other from starting.
+login does, or refuses the login. Gateways that are started at the same moment would keep each other from starting, so
+those with one PIN file take turns; and who does not find the token looks again.
 """
 
 from __future__ import annotations
 
+import fcntl
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 from hsm.errors import DeviceError, DeviceUnavailable, LoginInterrupted, ModuleUnusable, TokenMissing
@@ -17,6 +20,34 @@ from hsm.module import Module
 
 T = TypeVar("T")
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
+_TURN_PAUSE_SECONDS = 0.01
+
+
+@contextmanager
+def in_turn(pin_file: Path, wait_seconds: float) -> Iterator[None]:
+    """Go on when no other process with this PIN file is at this point; after that time, or without the file, anyhow."""
+    try:
+        file = pin_file.open("rb", buffering=0)
+    except OSError:  # whoever reads it will say so
+        yield
+        return
+    with file:
+        end = time.monotonic() + wait_seconds
+        while not _is_ours(file.fileno()) and time.monotonic() < end:
+            time.sleep(_TURN_PAUSE_SECONDS)
+        yield
+
+
+def _is_ours(file: int) -> bool:
+    try:
+        fcntl.flock(
+            file, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # given up when the file is closed, however that happens
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def connect(connected: Callable[[], T], loaded: Module, wait_seconds: float) -> T:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hsm import sighting
 from hsm.device import Device
 from tests.hsm.programs import Program, run
+from tests.tokens import pin_file_of
 
 ROOT = Path(__file__).parents[2]
 SEARCHES = 150
@@ -167,3 +172,27 @@ def test_a_search_that_was_answered_unclearly_is_made_again_and_never_taken_for_
 ):
     told = "the device does not answer (SearchFailed, 0x5)"
     assert misbehaving_program(_UNCLEAR).lines() == ["32 True 0", told]
+
+
+def test_a_token_is_opened_when_nobody_else_with_its_pin_file_is_just_opening_one(token_uri: str):
+    opened: list[Device] = []
+    with pin_file_of(token_uri).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as another process that is at this point
+        opening = threading.Thread(target=lambda: opened.append(Device.open(token_uri, wait_seconds=60)))
+        opening.start()
+        opening.join(0.3)
+        assert opening.is_alive()
+    opening.join(60)
+    (device,) = opened
+    device.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_does_not_get_its_turn_in_time_or_cannot_know_goes_on(tmp_path: Path, *, is_there: bool):
+    file = tmp_path / "pin"
+    with contextlib.ExitStack() as others:
+        if is_there:
+            file.write_text("1234")
+            fcntl.flock(others.enter_context(file.open("rb")), fcntl.LOCK_EX)
+        with sighting.in_turn(file, 0.05):
+            pass
