@@ -2,11 +2,13 @@
 
 Whatever arrives while batches are under way makes up the next one. Who comes alone waits for some turns of the event
 loop; after a crowd, the first that come wait a moment for the others, and again as long as others come: two halves of
-a crowd that take turns cost more CPU than all of it at once.
+a crowd that take turns cost more CPU than all of it at once. Who is patient starts no batch for some time, but comes
+along with any other: by itself it would cost what a batch costs, and split a crowd.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hsm.errors import DeviceUnavailable
@@ -16,7 +18,17 @@ Result = TypeVar("Result")
 
 _LOOKS = 6  # turns of the event loop in which a request that was received gets here
 _MOMENT_SECONDS = 0.001
+_TICK_SECONDS = 0.001  # clocks and timers differ by less
 _CROWD = 8  # items; fewer are better off together
+
+
+@dataclass(frozen=True, slots=True)
+class _Place(Generic[Item, Result]):
+    """One that waits; ``due`` is when it starts a batch by itself, 0 for at once."""
+
+    item: Item
+    future: asyncio.Future[Result]
+    due: float
 
 
 class Room(Generic[Item, Result]):
@@ -41,28 +53,41 @@ class Room(Generic[Item, Result]):
         self._most = most
         self._at_once = at_once
         self._waiting_most = waiting_most
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[_Place[Item, Result]] = []
         self._next: asyncio.Task[None] | None = None  # the batch that still lets in
         self._under_way: set[asyncio.Task[None]] = set()
-        self._last = 0  # how many the last batch had
+        self._last = 0  # how many the last batch had of those who are in a hurry
 
-    async def ask(self, item: Item) -> Result:
+    async def ask(self, item: Item, patience: float = 0.0) -> Result:
         """Return what came of the item, or raise it; what fails a batch as a whole is raised to each of it.
+
+        Args:
+            item: what is asked.
+            patience: seconds for which it only comes along with others.
 
         Raises:
             hsm.errors.DeviceUnavailable: too many wait; one more would have its answer when nobody wants it.
         """
         if self._waiting_most is not None and len(self._waiting) >= self._waiting_most:
             raise DeviceUnavailable("the device is busy: too much waits for it")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        self._start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        if patience:
+            self._waiting.append(_Place(item, future, loop.time() + patience))
+            loop.call_later(patience + _TICK_SECONDS, self._start)
+        else:
+            self._waiting.append(_Place(item, future, 0.0))
+            self._start()
         return await future
 
     def _start(self) -> None:
-        if self._waiting and self._next is None and len(self._under_way) < self._at_once:
+        if self._next is None and len(self._under_way) < self._at_once and self._is_due():
             self._next = asyncio.create_task(self._run())
             self._next.add_done_callback(self._ended)
+
+    def _is_due(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return any(place.due <= now for place in self._waiting)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -80,28 +105,31 @@ class Room(Generic[Item, Result]):
         self._start()  # for the rest, if there is a rest and room for it
         results: Sequence[Result | Exception]
         try:
-            results = await self._work([item for item, _ in batch])
+            results = await self._work([place.item for place in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait
             results = [error] * len(batch)
-        for (_, future), result in zip(batch, results, strict=True):
-            _give(future, result)
+        for place, result in zip(batch, results, strict=True):
+            _give(place.future, result)
 
     async def _let_in(self) -> None:
         """Let in whoever is at the door already, for as long as somebody comes and fewer are there than last time."""
         before = 0
-        while before < len(self._waiting) < self._most:
-            before = len(self._waiting)
+        while before < self._hurried() < self._most:
+            before = self._hurried()
             for _ in range(_LOOKS):
                 await asyncio.sleep(0)
-            if len(self._waiting) < min(self._last, self._most):
+            if self._hurried() < min(self._last, self._most):
                 await asyncio.sleep(_MOMENT_SECONDS)
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+    def _hurried(self) -> int:
+        return sum(not place.due for place in self._waiting)
+
+    def _take(self) -> list[_Place[Item, Result]]:
         free = self._at_once - len(self._under_way)
         parts = free if len(self._waiting) >= _CROWD else 1
         share = min(self._most, -(-len(self._waiting) // parts))  # rounded up
         batch, self._waiting = self._waiting[:share], self._waiting[share:]
-        self._last = len(batch)
+        self._last = sum(not place.due for place in batch)
         return batch
 
 

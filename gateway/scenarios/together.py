@@ -37,6 +37,7 @@ from hsm.errors import DeviceUnavailable, KeyElsewhere
 
 _MOST = 32  # requests of a batch
 _WAITING_MOST = 2048  # requests: some seconds of work, and more than a thousand phones that come back at once
+_PATIENCE_SECONDS = 0.1  # of a phone that will wait for much longer
 _SLOW_SECONDS = 0.005  # of the device for one request; with a slower one each takes a turn of its own
 _READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
     **dict.fromkeys(confirmation.ACTIONS, Decision.read),
@@ -94,7 +95,8 @@ class Together:
             body = read(request.envelope.body)
         except WireError:
             return None
-        return await self._room.ask(_Asked(request, body))
+        is_patient = isinstance(body, Pending) and body.wait
+        return await self._room.ask(_Asked(request, body), _PATIENCE_SECONDS if is_patient else 0.0)
 
     async def _decide(self, batch: list[_Asked]) -> list[Decided | None]:
         won = await self._ctx.in_store_thread(partial(self._decide_here, batch))

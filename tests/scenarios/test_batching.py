@@ -113,3 +113,38 @@ def test_a_room_goes_on_after_the_loop_that_used_it_has_ended():
 
     room: Room[int, int] = Room(work, most=10)
     assert [asyncio.run(room.ask(number)) for number in (1, 2)] == [1, 2]
+
+
+def test_who_is_patient_comes_along_with_others_and_starts_a_batch_only_in_the_end():
+    async def run() -> None:
+        worker = Worker()
+        worker.may_go_on.set()
+        room: Room[int, int] = Room(worker.work, most=10)
+        patient = [asyncio.create_task(room.ask(number, 60)) for number in (1, 2)]
+        await asyncio.sleep(0.01)
+        assert worker.batches == []
+        assert await room.ask(3) == 6
+        assert await asyncio.gather(*patient) == [2, 4]
+        assert worker.batches == [[1, 2, 3]]
+        assert await room.ask(4, 0.02) == 8
+        assert worker.batches[1:] == [[4]]
+
+    asyncio.run(run())
+
+
+def test_the_end_of_a_batch_starts_none_for_those_who_are_patient():
+    async def run() -> None:
+        worker = Worker()
+        room: Room[int, int] = Room(worker.work, most=10)
+        first = await _asked(room, 1)
+        patient = asyncio.create_task(room.ask(2, 60))
+        await asyncio.sleep(0.01)
+        worker.may_go_on.set()
+        await asyncio.gather(*first)
+        await asyncio.sleep(0.01)
+        assert worker.batches == [[1]]
+        assert await room.ask(3) == 6
+        assert await patient == 4
+        assert worker.batches == [[1], [2, 3]]
+
+    asyncio.run(run())
