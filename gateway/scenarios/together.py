@@ -114,7 +114,7 @@ class Together:
             proved = _without_doubles(self._prove_all(batch, known, now))
             with self._settling:
                 won, lists = settle_all(self._ctx, proved, now)
-            return won | {number: self._listed(won[number].caller, found) for number, found in lists.items()}
+            return won | {number: self._listed(won[number].caller, view) for number, view in lists.items()}
         except KeyElsewhere:  # of one of them; the others' keys may well be there
             return {}
         except (DeviceUnavailable, Outage):
@@ -123,8 +123,8 @@ class Together:
             _log.warning("requests are decided one by one", requests=len(batch), why=type(error).__name__)
             return {}
 
-    def _listed(self, caller: Caller, found: Sequence[Transaction]) -> Listed:
-        return Listed(Decided(caller, self._write(phone_reading.pending_list(caller, found)), proof=None))
+    def _listed(self, caller: Caller, view: dict[str, Any]) -> Listed:
+        return Listed(Decided(caller, self._write(view), proof=None))
 
     def _prove_all(
         self, batch: list[_Asked], known: Sequence["_Known"], now: datetime

@@ -16,7 +16,7 @@ from gateway.scenarios.authentication import Caller
 from gateway.scenarios.confirmation import Answer
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import make_delivery
-from gateway.scenarios.phone_reading import request_event, waiting_of
+from gateway.scenarios.phone_reading import pending_list, request_event, waiting_of
 from gateway.scenarios.recording import record, use_requests
 from gateway.store import deliveries, transactions, users
 from gateway.store.database import Connection
@@ -91,7 +91,7 @@ class Answered(Listed):
 
 
 Proved = Listed | Answered
-Lists = dict[int, Sequence[Transaction]]  # by the number in the batch
+Lists = dict[int, dict[str, Any]]  # what is told, by the number in the batch
 
 
 class _Lost(Exception):
@@ -137,8 +137,12 @@ def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) ->
     _keep(proved, lambda each: not isinstance(each, Answered) or each.transaction.id in numbers)
     settled = _write_down(connection, answered, numbers, now)
     record(connection, [*settled, *(request_event(each.caller) for each in listed.values())])
-    lists = {number: waiting_of(connection, *each.user, now) for number, each in listed.items()}
-    return {number: found for number, found in lists.items() if found}
+    # What a phone is told is made here: a row that cannot be told is found out while nothing is durable yet.
+    return {
+        number: pending_list(each.caller, found)
+        for number, each in listed.items()
+        if (found := waiting_of(connection, *each.user, now))
+    }
 
 
 def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:
