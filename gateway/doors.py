@@ -19,7 +19,7 @@ from gateway.worker.posting import Post
 
 def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
     """Return the doors by the name of their role."""
-    peers = Peers(frozenset(filter(None, (part.strip() for part in settings.trusted_proxies.split(",")))))
+    peers = Peers.named(filter(None, (part.strip() for part in settings.trusted_proxies.split(","))))
     most = settings.failed_requests_per_minute
     return {
         "application": application_door(context, peers, Throttle(most, context.clock)),

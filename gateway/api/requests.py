@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,15 +25,33 @@ class Peers:
 
     trusted: frozenset[str]
 
+    @classmethod
+    def named(cls, trusted: Iterable[str]) -> "Peers":
+        """Return the peers of addresses in whatever spelling."""
+        return cls(frozenset(map(plain_address, trusted)))
+
     def address_of(self, request: Request) -> str | None:
         """Return the address of the caller; behind a trusted proxy the last one it added."""
-        peer = request.client.host if request.client else None
+        peer = plain_address(request.client.host) if request.client else None
         if peer in self.trusted:
             # Proxies append to the line or add one of their own: the last word is the proxy's in both cases.
             lines = request.headers.getlist("x-forwarded-for") or [""]
             forwarded = lines[-1].rpartition(",")[2].strip()
-            return (forwarded or peer)[:_ADDRESS_MOST]
+            return plain_address((forwarded or peer)[:_ADDRESS_MOST])
         return peer
+
+
+def plain_address(address: str) -> str:
+    """Return an address as it is always written; what is none, as it is.
+
+    A socket that listens on IPv6 and IPv4 alike gives an IPv4 address inside an IPv6 one. Left so, all of IPv4 would
+    seem to be one network: one caller who keeps failing would close the door to everybody.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def new_request_id(clock: Clock) -> str:

@@ -36,6 +36,24 @@ def test_nobody_else_is_believed_about_the_caller():
     assert Peers(frozenset()).address_of(_request("192.0.2.1", "198.51.100.7")) == "192.0.2.1"
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("::ffff:198.51.100.7", (), "198.51.100.7"),
+        ("192.0.2.1", ("::ffff:198.51.100.7",), "198.51.100.7"),
+        ("::ffff:192.0.2.1", ("198.51.100.7",), "198.51.100.7"),
+        ("2001:db8::1", ("2001:DB8:0::2",), "2001:db8::2"),
+        ("192.0.2.1", ("unknown",), "unknown"),
+    ],
+)
+def test_an_ipv4_address_inside_an_ipv6_one_is_that_address(
+    peer: str, forwarded: tuple[str, ...], address: str
+):
+    """A socket for both gives it so; of IPv6, a whole network counts as one caller."""
+    peers = Peers.named(["192.0.2.1", "2001:db8:0:0::1"])
+    assert peers.address_of(_request(peer, *forwarded)) == address
+
+
 @pytest.mark.parametrize("user", ["a/b", "50% off", "a?b#c", "käse", "a/keysets", "%2e"])
 def test_an_id_may_hold_any_sign_if_it_is_sent_encoded(stage: Stage, user: str):
     user = f"{stage.kind} {user}"
