@@ -16,6 +16,7 @@ from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
@@ -83,7 +84,7 @@ def _gather_renewed(connection: Connection, caller: Caller, body: Register) -> K
     old = keysets.find_keyset(connection, caller.keyset.renews)
     if old is None or old.status not in keyset_rules.OPEN:
         return None
-    if body.fingerprint != old.fingerprint:
+    if old.status is KeysetStatus.ACTIVE and body.fingerprint != old.fingerprint:
         detail = "Renewed keys stay on their device: send the fingerprint that was registered with the keys before."
         raise Refusal("not_allowed_by_policy", "renewed keys with another fingerprint", detail=detail)
     return old
@@ -197,7 +198,7 @@ def _refuse(connection: Connection, caller: Caller, proved: _Proved, kpublic: st
     record(connection, [_event(caller, EventType.PROOF_REFUSED, "refused", reason)])
     if not proved.counts:
         return 0
-    return users.count_failure(connection, caller.application.id, caller.user.user_id)
+    return count_user_failure(connection, caller.application, caller.user.user_id, caller.origin, caller.now)
 
 
 def _event(caller: Caller, type_: EventType, result: str, reason: str | None = None) -> Any:

@@ -21,6 +21,7 @@ from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.adoption import new_keyset
 from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.context import Context
+from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.packaging import Plan, Sealing, make_package
 from gateway.scenarios.personalization import new_plan
 from gateway.scenarios.recording import make_event, record, use_request
@@ -47,13 +48,17 @@ async def renew_keys(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     Raises:
         WireError: the body is malformed.
-        Refusal: ``proof_refused``, ``not_allowed_by_policy``, ``concurrent_change``.
+        Refusal: ``proof_refused``, ``not_allowed_by_policy``, ``keyset_not_open``, ``concurrent_change``.
         hsm.errors.DeliveryRefused: the token cannot wrap keys.
     """
     body = Renew.read(caller.envelope.body)
     if not caller.policy.renewal_allowed:
         detail = "The policy keeps phones from renewing keys: the application issues new ones."
         raise Refusal("not_allowed_by_policy", "renewal is not allowed", detail=detail)
+    if caller.keyset.renews is not None and caller.keyset.status is KeysetStatus.ISSUED:
+        # Or there would be more and more keysets, and the first of them would outlive the registration of the last.
+        detail = "These keys renew others and are not registered: register them first."
+        raise Refusal("keyset_not_open", "renewal of a renewal that was not registered", detail=detail)
     caller.require_allowed_unlocking()
     verdict = await ctx.on_device(_prove, ctx, caller, body)
     if not verdict.accepted:
@@ -119,7 +124,7 @@ def _write_refusal(connection: Connection, caller: Caller, verdict: Verdict) -> 
     record(connection, [event])
     if not verdict.counts:
         return 0
-    return users.count_failure(connection, caller.application.id, caller.user.user_id)
+    return count_user_failure(connection, caller.application, caller.user.user_id, caller.origin, caller.now)
 
 
 def _plan_keys(connection: Connection, caller: Caller, plan: Plan) -> None:
