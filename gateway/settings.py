@@ -17,6 +17,7 @@ PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
 _NEXT_URI = re.compile(r"\s+(?=pkcs11:)", re.IGNORECASE)  # a label may have spaces
 _MOST_TOKENS = 8
+_PIN = re.compile(r"[:;?&]\s*pin-value\s*=", re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -201,6 +202,8 @@ class Settings(BaseSettings):
     @field_validator("token_uri")
     @classmethod
     def _each_once(cls, value: str) -> str:
+        if _PIN.search(value):  # at once: the settings are shown, and may be logged
+            raise ValueError("must not hold a PIN; put it into a file and name it with pin-source=file:")
         uris = _NEXT_URI.split(value.strip())
         if len(set(uris)) != len(uris):
             raise ValueError("names a token twice")

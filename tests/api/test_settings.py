@@ -32,3 +32,11 @@ def test_several_tokens_are_named_in_the_order_in_which_they_serve_and_each_once
     assert load_settings({}).token_uris() == ()
     with pytest.raises(SettingsError, match="names a token twice"):
         load_settings({"COUNTERSIGN_TOKEN_URI": f"{one} {two} {one}"})
+
+
+def test_a_pin_in_the_address_of_a_token_is_refused_before_anything_shows_it():
+    for written in ("pkcs11:token=a?pin-value=1234", "pkcs11:token=a?module-path=/m.so&PIN-value=1234"):
+        with pytest.raises(SettingsError, match="must not hold a PIN") as refusal:
+            load_settings({"COUNTERSIGN_TOKEN_URI": written})
+        assert "1234" not in str(refusal.value)
+    assert load_settings({"COUNTERSIGN_TOKEN_URI": "pkcs11:token=pin-value?pin-source=file:/p"}).token_uris()
