@@ -92,7 +92,7 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "register_hours": (1, 720, "hours in which a phone must register before its keyset lapses"),
     "renew_hours": (1, 720, "hours in which a phone must register keys that it renewed itself"),
     "transaction_seconds": (30, 30 * 86400, "seconds a transaction waits when the request names no time"),
-    "transaction_seconds_most": (30, 365 * 86400, "most seconds a transaction may wait"),
+    "transaction_seconds_most": (30, 365 * 86400, "most seconds a transaction may wait, whoever names them"),
 }
 SWITCHES: dict[str, str] = {
     "bind_to_device": "keysets are bound to the fingerprint of a device",

@@ -9,10 +9,10 @@ from typing import Any
 
 from gateway.ids import new_id
 from gateway.refusals import Refusal
+from gateway.rules import callback_address, scoring_policy
 from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
-from gateway.rules.policy import Policy
-from gateway.rules.scoring_policy import ScoringSetting, require_allowed
+from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import CancelReason, Kind, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios import bindings, settling
 from gateway.scenarios.access import Asker
@@ -61,20 +61,27 @@ async def create_transaction(
             uploads.find_upload, asker.application.id, wish.content_id, ctx.clock.now()
         )
         if upload is None:
-            return await ctx.unit(_repeat, ctx, asker, once)
-    # In a thread, because it hashes up to the largest content.
-    transaction = await asyncio.to_thread(_draft, ctx, asker, wish, upload)
+            return await ctx.unit(_repeat, ctx, asker, once, no_such_content())
+    try:  # in a thread, because it hashes up to the largest content
+        transaction = await asyncio.to_thread(_draft, ctx, asker, wish, upload)
+    except Refusal as refused:
+        return await ctx.unit(_repeat, ctx, asker, once, refused)
     transaction = await ctx.on_device(_bind, ctx, transaction, upload)
     view, new = await ctx.unit(_create, ctx, asker, transaction, upload or wish.content, once, origin)
     ctx.waiters.wake(pending_topic(asker.application.id, wish.user_id))
     return view, new
 
 
-def _repeat(connection: Connection, ctx: Context, asker: Asker, once: Once) -> tuple[dict[str, Any], bool]:
-    """Return the transaction that an earlier request under the key made of the content, or refuse."""
+def _repeat(
+    connection: Connection, ctx: Context, asker: Asker, once: Once, refused: Refusal
+) -> tuple[dict[str, Any], bool]:
+    """Return the transaction that an earlier request under the key made, which it may not make now, or refuse.
+
+    Whoever lost the answer must not be told that there is no such transaction, whatever was decided meanwhile.
+    """
     earlier = claim(connection, asker, once, ctx.clock.now())
     if earlier is None:
-        raise no_such_content()
+        raise refused
     return created_view(_load(connection, asker, earlier)), False
 
 
@@ -87,7 +94,8 @@ def _bind(ctx: Context, transaction: Transaction, upload: Upload | None) -> Tran
 def _draft(ctx: Context, asker: Asker, wish: Wish, upload: Upload | None) -> Transaction:
     policy = asker.application.policy
     now = ctx.clock.now()
-    _require_allowed(policy, wish, ctx.content_bytes_most)
+    _require_allowed(asker.application, wish, ctx.content_bytes_most)
+    waits = wish.expires_in_seconds or min(policy.transaction_seconds, policy.transaction_seconds_most)
     digest = hashlib.sha256(wish.content).digest() if upload is None else upload.content_sha256
     assert digest is not None
     return Transaction(
@@ -107,19 +115,22 @@ def _draft(ctx: Context, asker: Asker, wish: Wish, upload: Upload | None) -> Tra
         callback_url=wish.callback_url,
         failures=0,
         created_at=now,
-        expires_at=now + timedelta(seconds=wish.expires_in_seconds or policy.transaction_seconds),
+        expires_at=now + timedelta(seconds=waits),
         settled_at=None,
         policy_version=asker.application.policy_version,
         scoring=wish.scoring,
     )
 
 
-def _require_allowed(policy: Policy, wish: Wish, content_bytes_most: int) -> None:
+def _require_allowed(application: Application, wish: Wish, content_bytes_most: int) -> None:
+    policy = application.policy
     if len(wish.content) > content_bytes_most:
         raise Refusal("too_large", detail=f"Content has at most {content_bytes_most} bytes.")
     if wish.offline and not policy.offline_allowed:
         raise Refusal("not_allowed_by_policy", detail="The policy does not allow offline confirmation.")
-    require_allowed(policy.scoring, wish.scoring)
+    scoring_policy.require_allowed(policy.scoring, wish.scoring)
+    if wish.callback_url is not None:
+        callback_address.require_allowed(wish.callback_url, application.callback_url)
     if (wish.expires_in_seconds or 0) > policy.transaction_seconds_most:
         detail = f"A transaction waits at most {policy.transaction_seconds_most} seconds."
         raise Refusal("not_allowed_by_policy", detail=detail)

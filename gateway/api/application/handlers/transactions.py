@@ -7,7 +7,6 @@ from gateway.api.application.asking import Ask
 from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
-from gateway.rules.callback_address import require_allowed
 from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind
 from gateway.scenarios import authentications_verified, history, offline, transactions, verification
@@ -29,19 +28,17 @@ _DIGEST_BYTES = 32
 async def create(ctx: Context, ask: Ask) -> Reply:
     """Create a transaction."""
     body: models.CreateTransaction = ask.body
-    wish = await asyncio.to_thread(_wish, ask, body)  # decoding large content would keep everybody waiting
+    wish = await asyncio.to_thread(_wish, body)  # decoding large content would keep everybody waiting
     view, new = await transactions.create_transaction(ctx, ask.asker, wish, ask.once, ask.origin)
     return json_reply(201, view, {} if new else {"idempotency-replayed": "true"})
 
 
-def _wish(ask: Ask, body: models.CreateTransaction) -> Wish:
+def _wish(body: models.CreateTransaction) -> Wish:
     check_id(body.user, what="user")
     if body.media_type is not None:
         check_text(body.media_type, what="media_type", most_bytes=MEDIA_TYPE_BYTES)
     if body.title is not None:
         check_text(body.title, what="title", most_bytes=TITLE_BYTES)
-    if body.callback is not None:
-        require_allowed(body.callback, ask.asker.application.callback_url)
     return Wish(
         user_id=body.user,
         kind=Kind(body.kind),
