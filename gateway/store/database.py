@@ -21,6 +21,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from gateway.refusals import Outage
+from gateway.store import losses
+from gateway.store.silence import SilenceWatch, let_be_silent
 
 _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout=15000",
@@ -31,10 +33,7 @@ _SQLITE_PRAGMAS = (
 _TRIES_TO_WRITE_AHEAD, _PAUSE_SECONDS = 50, 0.05
 # What waits longer than a request may is given up. Options in the URL come later and win.
 _POSTGRES_LIMITS = "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=30s"
-_AWAY = (
-    "25006",  # the server only reads: a standby, a failover is under way
-    "25P03",  # it ended a unit in which nothing was asked for too long
-)
+_CONNECT_SECONDS = "5"
 _USED_AT, _BELIEVED_SECONDS = "used_at", 1.0
 
 __all__ = ["Blocked", "Collision", "Connection", "Database"]
@@ -74,13 +73,17 @@ class Database:
         }
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite:
-            asked = sa.make_url(url).query.get("options", "")
-            options["connect_args"] = {"options": f"{_POSTGRES_LIMITS} {asked}".strip()}
+            asked = sa.make_url(url).query
+            options["connect_args"] = {
+                "options": f"{_POSTGRES_LIMITS} {asked.get('options', '')}".strip(),
+                "connect_timeout": asked.get("connect_timeout", _CONNECT_SECONDS),
+            }
         self.engine: Engine = sa.create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
+            self._silence = SilenceWatch(self.engine)
             event.listen(self.engine, "checkin", _note_use)
             event.listen(self.engine, "checkout", partial(_require_alive, self.engine.dialect))
 
@@ -110,6 +113,7 @@ class Database:
         """Open a unit that no other process that prepares this database runs beside; it may take its time."""
         with self.unit() as connection:  # on SQLite this is the one that may write
             if not self.is_sqlite:
+                let_be_silent(connection)
                 for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
                     connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))
@@ -125,11 +129,10 @@ class Database:
                 with connection.begin():
                     yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            if not _is_outage(error):
+            if not losses.is_outage(error):
                 raise
-            kind = _KINDS.get(_sqlstate(error), Outage)
-            # The statement and its values stay out of the text: they may be content.
-            raise kind(f"database: {type(error.__cause__ or error).__name__}") from None
+            kind = _KINDS.get(losses.sqlstate(error), Outage)
+            raise kind(losses.reason(error)) from None
 
     def ping(self) -> None:
         """Raise Outage unless the database answers."""
@@ -148,16 +151,8 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
-
-
-def _is_outage(error: Exception) -> bool:
-    """Say whether the database is away, and not our statement wrong."""
-    away = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-    return isinstance(error, away) or _sqlstate(error) in _AWAY
-
-
-def _sqlstate(error: Exception) -> str | None:
-    return getattr(error.__cause__, "sqlstate", None)
+        if not self.is_sqlite:
+            self._silence.end()
 
 
 def _note_use(_connection: object, record: Any) -> None:

@@ -21,14 +21,16 @@ from tests.store.rows import insert_anna, insert_transaction
 SECRET = b"IBAN DE89 3704 0044 0532 0130 00 "
 
 
-def _fails(work: Callable[[], None]) -> None:
-    """Expect an outage that tells nothing of the values that were about to be written."""
+def _fails(work: Callable[[], None]) -> str:
+    """Expect an outage that tells nothing of the values that were about to be written; return what it tells."""
     with pytest.raises(Outage) as outage:
         work()
     told = "".join(traceback.format_exception(outage.value)) + repr(outage.value)
     assert "IBAN" not in told
     assert "txn_" not in str(outage.value)
     assert outage.value.retry_after_seconds > 0
+    assert "\n" not in str(outage.value)
+    return str(outage.value)
 
 
 def _names(database: Database) -> list[str]:
@@ -62,7 +64,7 @@ def test_a_write_lock_held_for_too_long_is_an_outage_and_readers_go_on(sqlite: D
 
         with sqlite.unit() as connection:
             insert_transaction(connection, "txn_theirs")
-            _fails(write)
+            assert "database is locked" in _fails(write)
             assert _names(impatient) == []
         write()
         assert _names(impatient) == ["txn_mine", "txn_theirs"]
@@ -80,7 +82,7 @@ def test_a_full_disk_is_an_outage_and_half_a_document_is_never_kept(sqlite: Data
                 insert_transaction(connection, "txn_small", SECRET)
                 insert_transaction(connection, "txn_large", SECRET * 100_000)
 
-        _fails(write)
+        assert "full" in _fails(write)
         assert (_names(narrow), _parts(narrow)) == ([], 0)
         with narrow.unit() as connection:
             insert_transaction(connection, "txn_small", SECRET)
@@ -91,14 +93,21 @@ def test_a_full_disk_is_an_outage_and_half_a_document_is_never_kept(sqlite: Data
 
 def test_a_folder_that_is_gone_is_an_outage(tmp_path: Path):
     with opened(f"sqlite:///{tmp_path / 'missing' / 'countersign.db'}") as nowhere:
-        _fails(nowhere.ping)
+        assert "unable to open database file" in _fails(nowhere.ping)
+
+
+def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path):
+    file = tmp_path / "countersign.db"
+    file.write_text("not a database " * 100)
+    with opened(f"sqlite:///{file}") as broken:
+        assert "not a database" in _fails(broken.ping)
 
 
 def test_a_pool_that_is_used_up_is_an_outage_and_serves_again(database: Database):
     with opened(url_of(database), pool=1) as small:
         small.engine.pool._timeout = 0.1  # type: ignore[attr-defined]
         with small.reading(), small.reading(), small.reading():
-            _fails(small.ping)
+            assert "COUNTERSIGN_DATABASE_CONNECTIONS" in _fails(small.ping)
         small.ping()
 
 
@@ -155,7 +164,9 @@ def test_connections_killed_while_nobody_used_them_are_replaced_unnoticed(postgr
 
 def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path):
     with opened(f"postgresql+psycopg://countersign@/postgres?host={tmp_path}") as nowhere:
-        _fails(nowhere.ping)
+        told = _fails(nowhere.ping)
+    assert str(tmp_path) in told
+    assert "No such file" in told
 
 
 @pytest.mark.parametrize(
