@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, assembly
@@ -17,6 +16,7 @@ from gateway.commands.applications import application
 from gateway.commands.doctor import doctor
 from gateway.commands.events import list_events
 from gateway.commands.keys import keys
+from gateway.commands.screen import screen
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
 from gateway.roles import Role, Work
@@ -33,7 +33,7 @@ command.add_typer(application, name="application")
 command.command(name="events")(list_events)
 command.add_typer(keys, name="keys")
 command.command("doctor")(doctor)
-_out = Console()
+_out = screen()
 
 
 @command.command()

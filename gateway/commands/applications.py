@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import assembly
+from gateway.commands.screen import plain, screen
 from gateway.rules import policy as policies
 from gateway.scenarios import operating
 from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES
@@ -26,7 +26,7 @@ application = typer.Typer(no_args_is_help=True, help="Application systems that m
 credential = typer.Typer(no_args_is_help=True, help="API keys of application systems.")
 application.add_typer(credential, name="credential")
 
-_out = Console()
+_out = screen()
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Named = Annotated[str, typer.Argument(help="Id or name of the application.")]
 _Scopes = Annotated[
@@ -65,7 +65,7 @@ def list_all(as_json: _Json = False) -> None:
         for number, key in enumerate(each.credentials):
             who = (about.id, about.name, about.callback_url or "none") if number == 0 else ("", "", "")
             extra = ", ".join(name for name in key.scopes if name in EXTRA_SCOPES)
-            table.add_row(*who, key.id, extra, _time(key.revoked_at) or "")
+            table.add_row(*map(plain, (*who, key.id, extra, _time(key.revoked_at) or "")))
     _out.print(table)
 
 

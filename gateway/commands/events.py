@@ -4,16 +4,16 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import assembly
+from gateway.commands.screen import plain, screen
 from gateway.scenarios.representation import event_view
 from gateway.settings import load_settings
 from gateway.store import applications, events, schema
 from gateway.store.events import Event
 
-_out = Console()
+_out = screen()
 
 
 def list_events(
@@ -40,9 +40,8 @@ def list_events(
     for number, event in found:
         about = event.transaction_id or event.keyset_id or ""
         at = event.created_at.isoformat(" ", "seconds").removesuffix("+00:00")
-        table.add_row(
-            str(number), at, event.type, event.result, event.reason or "", event.user_id or "", about
-        )
+        cells = (str(number), at, event.type, event.result, event.reason or "", event.user_id or "", about)
+        table.add_row(*map(plain, cells))
     _out.print(table)
     if len(found) == limit:
         _out.print(f"There may be more: --after {found[-1][0]}")

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import assembly
+from gateway.commands.screen import screen
 from gateway.scenarios import rotation
 from gateway.scenarios.context import Context
 from gateway.scenarios.rotation import Progress
@@ -20,7 +20,7 @@ T = TypeVar("T")
 _LEARNED_AFTER = 2  # intervals, after which every process knows a new version
 
 keys = typer.Typer(no_args_is_help=True, help="The gateway's own keys on the token.")
-_out = Console()
+_out = screen()
 
 
 class Rotated(StrEnum):

@@ -85,3 +85,16 @@ def test_the_operator_reads_the_log_from_the_command_line(stage: Stage) -> None:
     assert f"--after {theirs[1]['number']}" in page.stdout
     unknown = stage.gateway.run("events", "--application", "nobody", check=False)
     assert (unknown.returncode, unknown.stderr) == (1, "countersign: there is no application 'nobody'\n")
+
+
+def test_nothing_that_an_application_names_changes_what_the_operator_reads(stage: Stage) -> None:
+    """The id of a user and a reason may hold what a terminal, or the printing of a table, would act on."""
+    hostile = "[/red][conceal]:warning:\x1b[2J\u202e" + stage.user()[-6:]
+    stage.bank.create_user(hostile)
+    stage.bank.block(hostile, reason="[/]\x1b[1A\x1b[2K")
+    printed = stage.gateway.run("events", "--user", hostile).stdout
+    assert not {"\x1b", "\u202e"} & set(printed)
+    rows = [line.split("│") for line in printed.splitlines() if line.startswith("│")]
+    reasons, users = ("".join(row[column].strip() for row in rows) for column in (5, 6))
+    assert r"[/]\x1b[1A\x1b[2K" in reasons
+    assert r"[/red][conceal]:warning:\x1b[2J\u202e" in users
