@@ -99,7 +99,9 @@ def check(
 def _try(probe: Callable[[], None]) -> str:
     try:
         probe()
-    except (DeviceError, Outage, SchemaBehind, SettingsError) as error:
+    except Outage as outage:
+        return _told(outage).removeprefix("database: ")
+    except (DeviceError, SchemaBehind, SettingsError) as error:
         return str(error)
     return "ok"
 
@@ -179,11 +181,25 @@ def main() -> None:
     configure_logs("warning")
     try:
         command()
-    except (SettingsError, SchemaBehind, DeviceError, Outage, ValueError) as error:
+    except Outage as outage:
+        _fail(_told(outage))
+    except (SettingsError, SchemaBehind, DeviceError, ValueError) as error:
         _fail(str(error))
+    except OSError as error:  # a file that cannot be read, output that nobody takes
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}")
     except Refusal as refusal:
         places = "; ".join(f"{error['pointer']}: {error['detail']}" for error in refusal.errors)
         _fail(places or refusal.detail or refusal.reason)
+
+
+def _told(outage: Outage) -> str:
+    """Return why, and what to look at; a command that met it may be run again."""
+    text = str(outage)
+    if not text.startswith("database: "):
+        return text
+    return (
+        f"{text}. Is it there, has it room, and do COUNTERSIGN_DATABASE_URL or COUNTERSIGN_DATA_DIR name it?"
+    )
 
 
 def _fail(text: str) -> None:

@@ -46,9 +46,14 @@ _log = structlog.get_logger("gateway")
 
 
 def open_database(settings: Settings) -> Database:
-    """Open the database of the settings; an embedded one gets its folder."""
+    """Open the database of the settings; an embedded one gets its folder. Raises SettingsError."""
     if not settings.database_url:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SettingsError(
+                f"Cannot make the folder of COUNTERSIGN_DATA_DIR: {error.strerror}. Name one this user may write to."
+            ) from None
     return Database(settings.full_database_url(), settings.database_connections)
 
 

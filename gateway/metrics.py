@@ -171,13 +171,13 @@ def published(settings: Settings, ctx: Context | None, role: str) -> Iterator[No
 
 def _listening(host: str, port: int, processes: int, made: CollectorRegistry) -> Any:
     """Listen at the first port that is free: each of several processes of a door has figures of its own."""
-    error: OSError | None = None
+    error: Exception | None = None
     for number in range(port, port + processes):
         try:
             return start_http_server(number, host, made)
-        except OSError as exc:
+        except (OSError, OverflowError) as exc:  # the last: a port that is too large
             error = exc
-    why = error.strerror if error else "no port"
+    why = getattr(error, "strerror", None) or "not an address"
     raise SettingsError(
         f"Cannot listen on {host}:{port}: {why}. Free it, or name another in COUNTERSIGN_METRICS_BIND."
     )

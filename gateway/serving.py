@@ -79,7 +79,7 @@ def _require_address(config: Config, bind: str, role: Role) -> None:
     name = Role.APPLICATION if role is Role.APPLICATION else Role.CLIENT
     try:
         made = config.create_sockets()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # the last: a port that is too large
         why = getattr(error, "strerror", None) or "not an address"
         raise SettingsError(
             f"Cannot listen on {bind}: {why}. Free it, or name another in COUNTERSIGN_{name.upper()}_BIND."

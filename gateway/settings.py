@@ -6,6 +6,8 @@ Secrets are never values here: a setting names the file that holds them.
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
@@ -17,6 +19,7 @@ PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
 _NEXT_URI = re.compile(r"\s+(?=pkcs11:)", re.IGNORECASE)  # a label may have spaces
 _MOST_TOKENS = 8
+_DATABASE = re.compile(r"$|sqlite:///.|postgresql(\+psycopg)?://")
 _PIN = re.compile(r"[:;?&]\s*pin-value\s*=", re.IGNORECASE)
 
 
@@ -213,10 +216,22 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _no_password(cls, value: str) -> str:
+    def _known_and_without_password(cls, value: str) -> str:
         parts = urlsplit(value)
+        if not _is_database(value):
+            raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME")
         if parts.password or "password" in parse_qs(parts.query, keep_blank_values=True):
             raise ValueError("must not hold a password; name a file in COUNTERSIGN_DATABASE_PASSWORD_FILE")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        try:
+            for part in filter(None, map(str.strip, value.split(","))):
+                ip_address(part)
+        except ValueError:
+            raise ValueError("must be addresses such as 10.0.0.5, neither names nor networks") from None
         return value
 
     def token_uris(self) -> tuple[str, ...]:
@@ -224,19 +239,37 @@ class Settings(BaseSettings):
         return tuple(_NEXT_URI.split(self.token_uri.strip())) if self.token_uri.strip() else ()
 
     def full_database_url(self) -> str:
-        """Return the URL to connect to, with the password from its file. Never log it."""
+        """Return the URL to connect to, with the password from its file. Never log it. Raises SettingsError."""
         if not self.database_url:
             return f"sqlite:///{(self.data_dir / 'countersign.db').absolute()}"
         if self.database_password_file is None:
             return self.database_url
         parts = urlsplit(self.database_url)
-        password = quote(self.database_password_file.read_text().strip(), safe="")
+        password = quote(_read_password(self.database_password_file), safe="")
         place = f"{parts.username or ''}:{password}@{parts.netloc.rpartition('@')[2]}"
         return urlunsplit(parts._replace(netloc=place))
 
     def shown(self) -> dict[str, str]:
         """Return every setting by its environment name, as text; no secret is among them."""
         return {PREFIX + name.upper(): str(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _is_database(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return _DATABASE.match(url) is not None
+
+
+def _read_password(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingsError(
+            f"Cannot read the file of {PREFIX}DATABASE_PASSWORD_FILE: {why}. Correct the name or let this user read it."
+        ) from None
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -249,8 +282,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
+        near = {like for name in unknown for like in get_close_matches(name.upper(), known, 1)}
+        hint = f" Is {', '.join(sorted(near))} meant?" if near else ""
         raise SettingsError(
-            f"Unknown setting {', '.join(unknown)}. Correct or remove it; `countersign check` lists the names."
+            f"Unknown setting {', '.join(unknown)}.{hint} Correct or remove it; docs/reference/settings.md lists all."
         )
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in given.items()}

@@ -139,7 +139,7 @@ class House(Desk):
             return self._find_one(kind, label)
         except KeyMissing:
             text = f"The token has no {kind} key {label!r}."
-            raise HouseKeyMissing(text, "Create it with the setup command, or restore it.") from None
+            raise HouseKeyMissing(text, "Create it with `countersign init`, or restore it.") from None
         except DuplicateKey:
             text = f"The token has more than one key {label!r} ({kind})."
             mend = "Nobody can say which is right: restore the token from its backup, or use an empty one if it is new."

@@ -195,7 +195,7 @@ class Tokens:
             if version == 1 or key in self._all.checks:
                 raise
             # Whoever looks for the next version need not wait for a token that is away: nobody uses it yet.
-            raise HouseKeyMissing(f"There is no {key}.", "Create it with the setup command.") from None
+            raise HouseKeyMissing(f"There is no {key}.", "Create it with `countersign init`.") from None
 
     def find_house_key(self, name: str, version: int) -> KeyRef | None:
         """As `Device.find_house_key`. A version that is new, and not yet seen on every token, is not there."""

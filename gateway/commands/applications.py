@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway import assembly
 from gateway.commands.screen import plain, screen
@@ -43,8 +43,7 @@ def add(
     as_json: _Json = False,
 ) -> None:
     """Add an application and show its API key and callback secret, this once."""
-    values: dict[str, Any] = {} if policy is None else json.loads(policy.read_text())
-    put = policies.from_json(values)
+    put = policies.from_json({} if policy is None else _read_policy(policy))
     new = _run(
         lambda ctx: operating.add_application(ctx, name, callback, (*DEFAULT_SCOPES, *(scope or ())), put)
     )
@@ -59,7 +58,8 @@ def list_all(as_json: _Json = False) -> None:
     if as_json:
         print(json.dumps([_listed(each) for each in found], indent=2))
         return
-    table = Table("application", "name", "callback", "credential", "scopes off by default", "revoked")
+    names = ("application", "name", "callback", "credential", "scopes off by default", "revoked")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for each in found:
         about = each.application
         for number, key in enumerate(each.credentials):
@@ -109,6 +109,16 @@ def _run(work: Callable[[Context], Coroutine[Any, Any, T]]) -> T:
             return await work(context)
 
     return asyncio.run(opened())
+
+
+def _read_policy(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from None
+    if isinstance(values, dict):
+        return values
+    raise ValueError(f'{file} must hold a JSON object, such as {{"devices_most": 3}}')
 
 
 def _show_once(shown: dict[str, str], what: str, *, as_json: bool) -> None:

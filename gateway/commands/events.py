@@ -4,10 +4,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway import assembly
 from gateway.commands.screen import plain, screen
+from gateway.rules.event import EventType
 from gateway.scenarios.representation import event_view
 from gateway.settings import load_settings
 from gateway.store import applications, events, schema
@@ -29,6 +30,8 @@ def list_events(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each event.")] = False,
 ) -> None:
     """Read the event log, oldest first. Needs the database, not the token."""
+    if kind is not None and kind not in list(EventType):
+        raise ValueError(f"there is no type of events {kind!r}; docs/reference/events.md lists them")
     wanted = {"user_id": user, "keyset_id": keyset, "transaction_id": transaction, "type": kind}
     filters = {name: value for name, value in wanted.items() if value is not None}
     found = _read(application, filters, after, limit)
@@ -36,7 +39,8 @@ def list_events(
         for number, event in found:
             print(json.dumps(event_view(number, event) | {"application": event.application_id}))
         return
-    table = Table("number", "time", "type", "result", "reason", "user", "about")
+    names = ("number", "time", "type", "result", "reason", "user", "about")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for number, event in found:
         about = event.transaction_id or event.keyset_id or ""
         at = event.created_at.isoformat(" ", "seconds").removesuffix("+00:00")

@@ -18,6 +18,7 @@ from gateway.store.database import Connection
 from gateway.wire import callback
 
 COMMAND_LINE = Origin(request_id="", action="command line")
+_NAME_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ async def add_application(
 
     Raises:
         Refusal: the callback address cannot be used.
-        ValueError: the name is taken, or a scope does not exist.
+        ValueError: the name is taken or cannot be read, or a scope does not exist.
     """
+    if not name.strip() or not name.isprintable() or len(name) > _NAME_MOST:
+        raise ValueError(f"the name of an application has 1 to {_NAME_MOST} characters that can be read")
     if callback_url is not None:
         parse_address(callback_url)
     now = ctx.clock.now()

@@ -5,6 +5,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from gateway.store import schema
 from gateway.store.database import Database
 
 
@@ -15,7 +16,12 @@ def _config() -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Bring the database to the newest schema; does nothing when it is there already."""
+    """Bring the database to the newest schema; does nothing when it is there already.
+
+    Raises:
+        SchemaBehind: the database has been changed by a newer program.
+    """
+    schema.require_not_newer(database)
     config = _config()
     with database.alone() as connection:
         config.attributes["connection"] = connection

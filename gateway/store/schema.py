@@ -28,7 +28,23 @@ def require_current(database: Database) -> None:
     """Raise SchemaBehind unless the database is at the schema of this code."""
     found = current(database)
     if found != HEAD:
-        raise SchemaBehind(
-            f"The database is at schema {found or 'none'}, this program needs {HEAD}. "
-            "Run `countersign migrate` with the program of this version."
+        raise SchemaBehind(_how_to_mend(found))
+
+
+def require_not_newer(database: Database) -> None:
+    """Raise SchemaBehind if a newer program has changed the database."""
+    found = current(database)
+    if found is not None and found > HEAD:
+        raise SchemaBehind(_how_to_mend(found))
+
+
+def _how_to_mend(found: str | None) -> str:
+    if found is None:
+        return (
+            "There is nothing in the database. Is it the right one (COUNTERSIGN_DATABASE_URL, COUNTERSIGN_DATA_DIR)? "
+            "A new one is prepared by `countersign init`."
         )
+    told = f"The database is at schema {found}, this program needs {HEAD}. "
+    if found > HEAD:
+        return told + "A newer program has changed it: use that one, or restore the backup from before."
+    return told + "Run `countersign migrate` with the program of this version."

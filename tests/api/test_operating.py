@@ -95,3 +95,16 @@ def test_callbacks_follow_the_address_that_was_set_last(stage: Stage, added: Jso
         assert refused.stderr.count("\n") == 1
     unknown = stage.gateway.run("application", "callback", "nobody", "--none", check=False)
     assert unknown.stderr == "countersign: there is no application 'nobody'\n"
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "x" * 101])
+def test_a_name_that_nobody_can_read_is_refused(stage: Stage, name: str) -> None:
+    refused = stage.gateway.run("application", "add", name, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("countersign: the name of an application")
+
+
+def test_a_narrow_terminal_shows_every_id_in_full(stage: Stage, added: Json) -> None:
+    done = stage.gateway.run("application", "list")
+    cells = [line.split("│")[1].strip() for line in done.stdout.splitlines() if line.startswith("│")]
+    assert added["application"] in "".join(cells)

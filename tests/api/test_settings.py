@@ -40,3 +40,31 @@ def test_a_pin_in_the_address_of_a_token_is_refused_before_anything_shows_it():
             load_settings({"COUNTERSIGN_TOKEN_URI": written})
         assert "1234" not in str(refusal.value)
     assert load_settings({"COUNTERSIGN_TOKEN_URI": "pkcs11:token=pin-value?pin-source=file:/p"}).token_uris()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hunter2",
+        "sqlite://",
+        "sqlite:///",
+        "mysql://user@host/name",
+        "postgresql+psycopg://user@host:hunter2/name",
+    ],
+)
+def test_a_database_that_nobody_could_open_is_refused_by_the_name_of_its_setting(url: str):
+    with pytest.raises(SettingsError, match=r"COUNTERSIGN_DATABASE_URL.*postgresql") as refusal:
+        load_settings({"COUNTERSIGN_DATABASE_URL": url})
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("proxies", ["10.0.0.0/8", "proxy.bank.example", "10.0.0.5 10.0.0.6"])
+def test_a_proxy_that_would_never_be_recognised_is_refused(proxies: str):
+    with pytest.raises(SettingsError, match="COUNTERSIGN_TRUSTED_PROXIES"):
+        load_settings({"COUNTERSIGN_TRUSTED_PROXIES": proxies})
+    assert load_settings({"COUNTERSIGN_TRUSTED_PROXIES": "10.0.0.5, ::1,"}).trusted_proxies
+
+
+def test_a_mistyped_setting_is_told_with_the_one_that_may_be_meant():
+    with pytest.raises(SettingsError, match=r"Is COUNTERSIGN_TOKEN_SESSIONS meant\?"):
+        load_settings({"COUNTERSIGN_TOKEN_SESSION": "3"})

@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
     "token address that cannot be read": (_set(TOKEN_URI="softhsm"), ["URI"]),
     "PIN in the address": (_uri("pin-source=", "pin-value=1234&x-pin="), ["pin"]),
     "PIN file missing": (_uri("pin-source=file:/", "pin-source=file:/nowhere/"), ["PIN"]),
-    "unknown setting": (_set(LOG_LEVL="info"), ["COUNTERSIGN_LOG_LEVL", "countersign check"]),
+    "unknown setting": (_set(LOG_LEVL="info"), ["COUNTERSIGN_LOG_LEVL", "COUNTERSIGN_LOG_LEVEL"]),
     "value out of bounds": (_set(WORKERS="0"), ["COUNTERSIGN_WORKERS"]),
     "password in the address": (
         _set(DATABASE_URL="postgresql+psycopg://user:hunter2@localhost/x"),
@@ -85,6 +85,22 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
     "CA file that is none": (_set(CLIENT_CA_FILE="/etc/passwd"), ["COUNTERSIGN_CLIENT_CA_FILE"]),
     "CA of callbacks missing": (_set(CALLBACK_CA_FILE="/nowhere/ca.pem"), ["COUNTERSIGN_CALLBACK_CA_FILE"]),
     "address that is none": (_set(CLIENT_BIND="nonsense"), ["COUNTERSIGN_CLIENT_BIND"]),
+    "address with a port that is none": (_set(CLIENT_BIND="127.0.0.1:99999"), ["COUNTERSIGN_CLIENT_BIND"]),
+    "figures at a port that is none": (_set(METRICS_BIND="127.0.0.1:99999"), ["COUNTERSIGN_METRICS_BIND"]),
+    "database that is not there": (
+        _set(DATABASE_URL="postgresql+psycopg://user@127.0.0.1:1/x"),
+        ["refused", "COUNTERSIGN_DATABASE_URL"],
+    ),
+    "database password missing": (
+        _set(
+            DATABASE_URL="postgresql+psycopg://user@127.0.0.1:1/x", DATABASE_PASSWORD_FILE="/nowhere/password"
+        ),
+        ["COUNTERSIGN_DATABASE_PASSWORD_FILE"],
+    ),
+    "folder that cannot be made": (
+        _set(DATABASE_URL="", DATA_DIR="/etc/passwd/data"),
+        ["COUNTERSIGN_DATA_DIR"],
+    ),
     "address of somebody else": (_set(CLIENT_BIND="192.0.2.1:8444"), ["192.0.2.1"]),
 }
 
@@ -159,15 +175,20 @@ def test_a_database_behind_its_migrations_is_not_served(prepared: Gateway, gatew
     before = stamp("0000")
     try:
         line = _failure(gateway)
+        stamp("9999")
+        newer = [_failure(gateway, command) for command in ("serve", "migrate", "init")]
     finally:
         stamp(before)
     assert "0000" in line
     assert "countersign migrate" in line
+    assert {each for each in newer if "newer program" in each and "countersign migrate" not in each} == set(
+        newer
+    )
 
 
 def test_an_empty_database_is_not_served(gateway: Gateway, tmp_path: Path) -> None:
     gateway.database_url = f"sqlite:///{tmp_path / 'empty.db'}"
-    assert "countersign migrate" in _failure(gateway)
+    assert "countersign init" in _failure(gateway)
 
 
 def test_a_token_without_the_gateways_keys_is_not_served(
@@ -176,7 +197,7 @@ def test_a_token_without_the_gateways_keys_is_not_served(
     gateway.token_uri = new_token()
     line = _failure(gateway)
     assert "The token has no" in line
-    assert "Create it with the setup command" in line
+    assert "Create it with `countersign init`" in line
 
 
 def test_every_command_says_the_same(gateway: Gateway) -> None:

@@ -76,7 +76,7 @@ def test_three_processes_may_migrate_an_empty_database_at_the_same_moment(empty_
 def test_an_empty_database_is_refused_and_the_text_says_how_to_mend_it(empty_url: str):
     with opened(empty_url) as database:
         assert schema.current(database) is None
-        with pytest.raises(SchemaBehind, match="countersign migrate"):
+        with pytest.raises(SchemaBehind, match="countersign init"):
             schema.require_current(database)
 
 
