@@ -1,10 +1,12 @@
 """Did the HSM sign this receipt, and what does it say?"""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.scenarios.context import Context
 from gateway.wire import base64s, receipt
+from gateway.wire.errors import WireError
 from gateway.wire.message import Message
 
 
@@ -27,3 +29,15 @@ def read_signed(ctx: Context, text: str) -> tuple[dict[str, Any], Message]:
     if not ctx.device.verify(key.public, digest, signed.signature):
         raise Unsigned("the receipt is not signed by the receipt key")
     return signed.claims, Message.decode(base64s.url_decode(str(signed.claims["message"])))
+
+
+def vouched_message(ctx: Context, text: str | None, told: Mapping[str, object]) -> Message | None:
+    """Return the message that a receipt is about; None unless the HSM signed it and its claims are those told.
+
+    Talks to the device.
+    """
+    try:
+        claims, message = read_signed(ctx, text or "")
+    except (Unsigned, WireError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return message if told == {name: claims.get(name) for name in told} else None

@@ -14,13 +14,16 @@ from gateway.rules.user import User
 from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
+from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.representation import code_view
 from gateway.store import keysets, transactions, users
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
+from gateway.wire import base64s
 from gateway.wire import signature as signatures
 from gateway.wire.message import Message, Operation
-from gateway.wire.timestep import format_time
+from gateway.wire.timestep import format_time, unix_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +135,9 @@ def _try(
     if (keyset.application_id, keyset.user_id) != (transaction.application_id, transaction.user_id):
         raise bindings.BrokenBinding(keyset)
     bindings.require_bound(ctx, keyset, user.status)
+    fingerprint = _fingerprint_then(ctx, transaction, keyset, attempt)
     message = proofs.message_about(
-        transaction, operation, keyset.fingerprint, question.step, question.content_sha256
+        transaction, operation, fingerprint, question.step, question.content_sha256
     )
     checks = _check(ctx, question, raw, candidate, message, transaction)
     # Right proofs alone are not enough: the gateway refuses a right answer that comes late or in a wrong step.
@@ -148,6 +152,30 @@ def _try(
         "checked_at": format_time(ctx.clock.now()),
         **_states(transaction, user, keyset, attempt),
     }
+
+
+def _fingerprint_then(ctx: Context, transaction: Transaction, keyset: Keyset, attempt: Attempt) -> bytes:
+    """Return the fingerprint an answer was given under; refuse an accepted one that is not what its receipt says.
+
+    Else whoever writes to the database could have a late answer pass for one that decided, or try out digits. A keyset
+    that need not be registered may have got its fingerprint since.
+    """
+    if attempt.outcome != Outcome.ACCEPTED:
+        return keyset.fingerprint
+    told = {
+        "jti": attempt.id,
+        "iat": unix_seconds(attempt.created_at),
+        "keyset": keyset.id,
+        "operation": attempt.operation,
+        "code": code_view(attempt),
+        "signature": None if attempt.signature is None else base64s.encode(attempt.signature),
+    }
+    said = vouched_message(ctx, attempt.receipt, told)
+    if said is None or said != proofs.message_about(
+        transaction, said.operation, said.fingerprint, attempt.step
+    ):
+        raise Refusal("integrity_failure", f"{attempt.id} is not what its receipt says")
+    return said.fingerprint
 
 
 def _states(transaction: Transaction, user: User, keyset: Keyset, attempt: Attempt) -> dict[str, Any]:
