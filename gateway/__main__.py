@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from gateway import __version__, assembly
+from gateway.certificate import require_lasting
 from gateway.clock import SystemClock
 from gateway.commands.applications import application
 from gateway.commands.doctor import doctor
@@ -77,12 +78,13 @@ def _upgrade(database: Database) -> None:
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the settings in force, try token and database, read the keys for push; secrets are never shown."""
+    """Show the settings in force, try database and token, read keys for push and certificate; never a secret."""
     settings = load_settings()
     results = {"database": _try(lambda: _try_database(settings))}
     both = results["database"] == "ok"
     results["token"] = _try(lambda: _try_token(settings, with_database=both))
     results["push"] = _try(lambda: _try_push(settings))
+    results["certificate"] = _try(lambda: require_lasting(settings, SystemClock()))
     if as_json:
         print(json.dumps({"version": __version__, "settings": settings.shown(), "checks": results}, indent=2))
     else:

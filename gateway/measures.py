@@ -133,6 +133,15 @@ CATALOGUE = _named(
         ),
         ("event_streams", "gauge", (), "Streams of events that are open. Only of a process with a token."),
         (
+            "certificate_ends_timestamp_seconds",
+            "gauge",
+            (),
+            (
+                "When the certificate ends that this process speaks TLS with, in seconds since 1970. Only of a process "
+                "with a door and a certificate, which was read when it started."
+            ),
+        ),
+        (
             "worker_runs_total",
             "counter",
             ("duty", "outcome"),

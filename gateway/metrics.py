@@ -5,6 +5,7 @@ What the device, the canary and the outbox know is asked at each reading, so not
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.certificate import end_of
 from gateway.measures import CATALOGUE, COUNTED
 from gateway.refusals import Outage
 from gateway.scenarios.canary import OUTCOMES
@@ -126,6 +128,17 @@ def _values(name: str, values: Mapping[Any, float]) -> Metric:
     return filled
 
 
+class _Certificate(Collector):
+    """When the certificate ends that a door of this process speaks TLS with."""
+
+    def __init__(self, end: datetime) -> None:
+        self._end = end.timestamp()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give it."""
+        yield _values("certificate_ends_timestamp_seconds", {(): self._end})
+
+
 class _Tokenless(Collector):
     """What there is to say of a process without a token."""
 
@@ -159,6 +172,9 @@ def published(settings: Settings, ctx: Context | None, role: str) -> Iterator[No
         return
     host, _, port = settings.metrics_bind.rpartition(":")
     made = registry(ctx, role, has_worker=role in ("all", "worker"))
+    end = end_of(settings) if role in ("all", "application", "client") else None
+    if end is not None:
+        made.register(_Certificate(end))
     server, thread = _listening(host.strip("[]"), int(port), settings.workers, made)
     _log.info("metrics", address=f"{host}:{server.server_port}")
     try:

@@ -18,6 +18,8 @@ from hypercorn.config import Config
 from hypercorn.run import run as hypercorn_run
 
 from gateway.assembly import open_context, open_store_access
+from gateway.certificate import end_of, tell_end
+from gateway.clock import SystemClock
 from gateway.doors import make_doors, make_post
 from gateway.hung import end_process
 from gateway.logs import configure_logs
@@ -52,26 +54,16 @@ def _config(settings: Settings, role: Role) -> Config:
     config.keep_alive_timeout = 60
     config.h11_max_incomplete_size = 32 * 1024
     config.alpn_protocols = ["h2", "http/1.1"]
-    if settings.tls_certificate_file is None:
+    end = end_of(settings)
+    if end is None:
         _require_loopback(bind)
     else:
+        tell_end(end, SystemClock())
         config.certfile = str(settings.tls_certificate_file)
         # One file may hold both. Without a name for the key hypercorn would speak without TLS.
         config.keyfile = str(settings.tls_key_file or settings.tls_certificate_file)
-        _require_certificate(config)
     _require_address(config, bind, role)
     return config
-
-
-def _require_certificate(config: Config) -> None:
-    """Refuse files from which no TLS can be spoken, before anything is opened."""
-    try:
-        config.create_ssl_context()
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(
-            f"Cannot use the certificate and key for TLS: {error.strerror or error}. Name readable PEM files that "
-            "belong together in COUNTERSIGN_TLS_CERTIFICATE_FILE and COUNTERSIGN_TLS_KEY_FILE."
-        ) from None
 
 
 def _require_address(config: Config, bind: str, role: Role) -> None:
