@@ -115,7 +115,8 @@ def weigh(connection: Connection, policy: Policy, seen: Seen) -> Scored | None:
     scoring = policy.scoring
     if scoring is None or not is_scored(policy, seen.transaction):
         return None
-    earlier = earlier_answers(connection, seen.keyset, _EARLIER_MOST)
+    authenticates = bool(policy.authentication_rules)
+    earlier = earlier_answers(connection, seen.keyset, _EARLIER_MOST, authenticates=authenticates)
     direct = seen.channel == ONLINE
     observed = Observed(
         now=seen.now,

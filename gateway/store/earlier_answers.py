@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from gateway.rules.confirmation import ONLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
-from gateway.store.tables import attempts, events, keysets
+from gateway.store.tables import attempts, authentications, events, keysets
 from gateway.wire.message import Operation
 
 _ACCEPTED = (
@@ -29,6 +29,16 @@ _ACCEPTED = (
 )
 _APPROVED = _ACCEPTED.where(
     attempts.c.channel == ONLINE, attempts.c.operation == Operation.APPROVE.name.lower()
+)
+_AUTHENTICATED = (
+    sa.select(authentications.c.created_at)
+    .where(
+        authentications.c.application_id == sa.bindparam("application_id"),
+        authentications.c.user_id == sa.bindparam("user_id"),
+        authentications.c.keyset_id.in_(sa.bindparam("keyset_ids", expanding=True)),
+    )
+    .order_by(authentications.c.id.desc())
+    .limit(sa.bindparam("most"))
 )
 _REGISTRATION = (
     sa.select(events.c.detail, events.c.address)
@@ -62,21 +72,26 @@ class Earlier:
     addresses: list[str]
 
 
-def earlier_answers(connection: Connection, keyset: Keyset, most: int) -> Earlier:
+def earlier_answers(
+    connection: Connection, keyset: Keyset, most: int, *, authenticates: bool = False
+) -> Earlier:
     """Return what the last accepted answers say, with the keyset and those that it renews, or the first registration.
 
+    With ``authenticates``, authentications by content of the phone count among the answers; they teach nothing, either.
     The registration speaks where the phone approved nothing yet: never that of renewed keys, which whoever
     renewed them made.
     """
     keyset_ids, first = _chain(connection, keyset)
     asked = {"keyset_ids": keyset_ids, "most": most}
+    whose = {"application_id": keyset.application_id, "user_id": keyset.user_id}
     answered_at = [row.created_at for row in connection.execute(_ACCEPTED, asked)]
     approved = list(connection.execute(_APPROVED, asked)) if answered_at else []
+    if authenticates:
+        answered_at += connection.execute(_AUTHENTICATED, asked | whose).scalars()
     addresses = [(row.scoring or {}).get("address") for row in approved]
     device = approved[0].device if approved else None
     if not approved and first is not None:
-        names = {"application_id": keyset.application_id, "user_id": keyset.user_id, "keyset_id": first}
-        for row in connection.execute(_REGISTRATION, names):
+        for row in connection.execute(_REGISTRATION, whose | {"keyset_id": first}):
             device, addresses = row.detail.get("device"), [row.address]
     return Earlier(
         answered_at=answered_at,

@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.refusals import Refusal
+from gateway.rules.policy import from_json
 from gateway.store.tables import attempts
 from hsm.device import Device
 from tests.counterparts.phone import Phone
+from tests.scenarios.authenticating import RULES, authenticate, bench_with_rules, body_of, kept, login_text
 from tests.scenarios.bench import Bench, run
-from tests.scenarios.scored_phones import PHONE, approved, ask, enrol, factors, scored_bench
+from tests.scenarios.scored_phones import PHONE, WANTED, approved, ask, enrol, factors, scored_bench
 from tests.store.databases import KINDS
 
 THIEF = PHONE | {"model": "Pixel 3"}
@@ -121,3 +123,17 @@ def test_a_thief_who_declines_first_is_still_refused(tmp_path: Path, own_device:
         _declined(bench, phone)
         with pytest.raises(Refusal, match="score_too_high"):
             run(bench.approve(phone, ask(bench, phone)))
+
+
+def test_authentications_by_the_phones_own_content_count_among_many_answers(
+    tmp_path: Path, own_device: Device
+):
+    scoring = {"many_answers": 2, "many_minutes": 60}
+    policy = from_json({**WANTED, "authentication_rules": RULES, "scoring": scoring})
+    with bench_with_rules("sqlite", tmp_path, own_device, policy) as bench:
+        phone = enrol(bench)
+        for _ in range(3):
+            bench.clock.move(seconds=1)
+            run(authenticate(bench, phone, body_of(phone, login_text(bench, phone))))
+        assert [factors(each.scoring) for each in kept(bench)] == [[], [], ["many_answers"]]
+        assert factors(approved(bench, phone)) == ["many_answers"]

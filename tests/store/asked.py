@@ -168,7 +168,7 @@ def _keysets() -> dict[str, Question]:
         "keysets.can_confirm": can_confirm(needs_kpublic=True),
         "keysets.can_confirm (without Kpublic)": can_confirm(needs_kpublic=False),
         "earlier_answers.earlier_answers": lambda c: earlier_answers.earlier_answers(
-            c, replace(keysets.keysets_of(c, BIG, USER)[0], renews="ks_8"), 20
+            c, replace(keysets.keysets_of(c, BIG, USER)[0], renews="ks_8"), 20, authenticates=True
         ),
     }
 
