@@ -75,7 +75,7 @@ def callback_to(
     address: Annotated[str | None, typer.Argument(help="Where callbacks go from now on.")] = None,
     none: Annotated[bool, typer.Option("--none", help="Send no callbacks any more.")] = False,
 ) -> None:
-    """Point the callbacks of an application at another address; those on their way keep the old one."""
+    """Point the callbacks of an application at another address; to another host, those that wait go there as well."""
     if (address is None) != none:
         raise ValueError("name an address, or say --none")
     changed = _run(lambda ctx: operating.set_callback(ctx, named, address))

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from gateway.ids import new_id
+from gateway.refusals import Refusal
+from gateway.rules.callback_address import require_allowed
 from gateway.rules.delivery import sealing_versions
 from gateway.scenarios.context import Context
 from gateway.scenarios.vouching import as_text
@@ -68,6 +70,18 @@ def make_delivery(
         body=as_text(body),
         tries=0,
     )
+
+
+def target_of(application: Application, delivery: Delivery) -> str | None:
+    """Return where a callback goes: where it was made for, or the registered address if that is elsewhere by now.
+
+    None: the application takes none at the moment. Whatever the outbox says, nothing leaves the registered origin.
+    """
+    try:
+        require_allowed(delivery.url, application.callback_url)
+    except (Refusal, TypeError, AttributeError):  # SQLite keeps values of any type
+        return application.callback_url
+    return delivery.url
 
 
 def webhook_secret(ctx: Context, application: Application, version: int | None = None) -> bytes:

@@ -99,7 +99,7 @@ def _list(connection: Connection) -> list[Listed]:
 async def set_callback(ctx: Context, application: str, callback_url: str | None) -> Application:
     """Point the callbacks of an application at another address, or (None) send none any more.
 
-    What is in the outbox already keeps the address it was made for.
+    What waits in the outbox keeps the address it was made for, unless that is of another origin now.
 
     Raises:
         Refusal: the callback address cannot be used.

@@ -9,12 +9,9 @@ from typing import Any
 
 import orjson
 
-from gateway.refusals import Refusal
-from gateway.rules.callback_address import require_allowed
 from gateway.rules.transaction import Kind, TransactionStatus
 from gateway.scenarios.context import Context
 from gateway.scenarios.receipts import Unsigned, read_signed
-from gateway.store.applications import Application
 from gateway.store.deliveries import Delivery
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
@@ -34,12 +31,8 @@ def as_text(body: dict[str, Any]) -> str:
     return orjson.dumps(body).decode()
 
 
-def require_genuine(ctx: Context, application: Application, delivery: Delivery) -> None:
+def require_genuine(ctx: Context, delivery: Delivery) -> None:
     """Raise Forged unless the gateway could have put the callback into the outbox. Talks to the device."""
-    try:
-        require_allowed(delivery.url, application.callback_url)
-    except Refusal:
-        raise Forged("the address is not of the origin registered for the application") from None
     try:
         body = _read(delivery)
         if _tells_of_an_answer(body):

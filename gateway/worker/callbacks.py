@@ -17,7 +17,7 @@ from gateway.rules.delivery import (
 )
 from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
-from gateway.scenarios.deliveries import sealing_secrets
+from gateway.scenarios.deliveries import sealing_secrets, target_of
 from gateway.scenarios.recording import SYSTEM, make_event, record
 from gateway.scenarios.vouching import Forged, require_genuine
 from gateway.store import applications, deliveries
@@ -72,10 +72,10 @@ class Courier:
 
 async def _try(ctx: Context, post: Post, delivery: Delivery, until: datetime) -> None:
     try:
-        headers = await _seal(ctx, delivery)
+        url, headers = await _seal(ctx, delivery)
         if ctx.clock.now() + timedelta(seconds=post.seconds_most) > until:
             return  # sealing took so long that another worker may begin before this try would have ended
-        await send(post, delivery.url, delivery.body.encode(), headers)
+        await send(post, url, delivery.body.encode(), headers)
     except Forged as error:
         await ctx.unit(_note_forged, ctx, delivery, str(error)[:_ERROR_MOST])
         _log.error("callback is not the gateway's", delivery=delivery.id, why=str(error))
@@ -87,18 +87,22 @@ async def _try(ctx: Context, post: Post, delivery: Delivery, until: datetime) ->
     await ctx.unit(_note_success, ctx, delivery)
 
 
-async def _seal(ctx: Context, delivery: Delivery) -> dict[str, str]:
+async def _seal(ctx: Context, delivery: Delivery) -> tuple[str, dict[str, str]]:
+    """Return where the callback goes, and the headers that seal it."""
     application = await ctx.reading(applications.find_application, delivery.application_id)
     if application is None:
         raise Outage("the application of a callback is gone")
-    await ctx.on_device(require_genuine, ctx, application, delivery)
+    await ctx.on_device(require_genuine, ctx, delivery)
+    url = target_of(application, delivery)
+    if url is None:
+        raise NotDelivered("no address is registered")
     secrets = await ctx.on_device(sealing_secrets, ctx, application)
     sent_at = ctx.clock.now().replace(microsecond=0)
     try:
         sealed = callback.headers(delivery.id, sent_at, delivery.body.encode(), secrets)
     except WireError:
         raise Forged("the id is not one of a callback") from None
-    return {**sealed, "content-type": "application/json", "user-agent": "Countersign"}
+    return url, {**sealed, "content-type": "application/json", "user-agent": "Countersign"}
 
 
 def _note_success(connection: Connection, ctx: Context, delivery: Delivery) -> None:

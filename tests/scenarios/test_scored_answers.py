@@ -249,10 +249,9 @@ def test_a_callback_that_tells_another_score_than_the_receipt_is_not_sealed(benc
     phone.device = PHONE | {"model": "x"}
     approved(bench, phone)
     (row,) = [each for each in bench.rows(sa.select(deliveries)) if each.type == "transaction.confirmed"]
-    application = bench.asker.application
     kept = Delivery(**{each.name: getattr(row, each.name) for each in fields(Delivery)})
-    vouching.require_genuine(bench.ctx, application, kept)
+    vouching.require_genuine(bench.ctx, kept)
     body = json.loads(row.body)
     body["data"]["confirmation"]["scoring"] = told
     with pytest.raises(vouching.Forged, match="another scoring"):
-        vouching.require_genuine(bench.ctx, application, replace(kept, body=vouching.as_text(body)))
+        vouching.require_genuine(bench.ctx, replace(kept, body=vouching.as_text(body)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.rules.delivery import pause_after
 from gateway.scenarios.deliveries import webhook_secret
+from gateway.scenarios.operating import set_callback
 from gateway.wire.callback import format_secret
 from gateway.worker.posting import Post
 from tests.counterparts.callback_receiver import CallbackReceiver
@@ -141,3 +142,18 @@ def test_a_worker_killed_after_posting_is_followed_by_another_with_the_same_id(
         assert [arrival.id for arrival in receiver.arrivals] == [receiver.received[0].id] * 2
         assert len(receiver.received) == 1
         assert state(bench) == ("delivered", 1, None)
+
+
+def test_what_waits_follows_the_application_to_another_host(bench_for: UseBench, post: Post):
+    """Who moves callbacks because nobody answers any more at the old address wants those that wait."""
+    with CallbackReceiver() as receiver, bench_for("http://127.0.0.1:9/callbacks") as bench:
+        _receiver(bench, receiver)
+        put_in_transaction(bench, "first", "second")
+        name = bench.asker.application.id
+        for callback_url in (None, receiver.url):
+            run(set_callback(bench.ctx, name, callback_url))
+            run(deliver_due(bench.ctx, post))
+            bench.clock.move(seconds=60)
+        run(deliver_due(bench.ctx, post))
+        assert [callback.type for callback in receiver.received] == ["test.first", "test.second"]
+        assert event_types(bench) == ["callback.failed", "callback.delivered", "callback.delivered"]
