@@ -25,7 +25,7 @@ from gateway.settings import Settings, SettingsError, load_settings
 from gateway.store import schema
 from gateway.store.database import Database
 from gateway.store.schema import SchemaBehind
-from hsm.errors import DeviceError
+from hsm.errors import DeviceError, LoginRefused, PinRejected
 
 command = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -35,6 +35,7 @@ command.command(name="events")(list_events)
 command.add_typer(keys, name="keys")
 command.command("doctor")(doctor)
 _out = screen()
+_NOT_AGAIN = 3
 
 
 @command.command()
@@ -178,13 +179,18 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line; what an operator can mend is one clear line and exit status 1."""
+    """Run the command line; what an operator can mend is one clear line and exit status 1.
+
+    After a login that the token refused it is 3, so that a supervisor can be told not to try again: tokens count.
+    """
     # What a command logs goes where its complaints go; those that serve say how much.
     configure_logs("warning")
     try:
         command()
     except Outage as outage:
         _fail(_told(outage))
+    except (PinRejected, LoginRefused) as error:
+        _fail(str(error), _NOT_AGAIN)
     except (SettingsError, SchemaBehind, DeviceError, ValueError) as error:
         _fail(str(error))
     except OSError as error:  # a file that cannot be read, output that nobody takes
@@ -204,9 +210,9 @@ def _told(outage: Outage) -> str:
     )
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, status: int = 1) -> None:
     print(f"countersign: {text}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -172,9 +172,22 @@ def _written(document: dict[str, object]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+EXIT_STATUS = """\
+What goes wrong is one line on standard error, `countersign: ` and what to mend. Exit status:
+
+| status | meaning |
+|---|---|
+| 0 | done, or told to stop; also the end of a process whose token hung, to be started anew |
+| 1 | not done; the line says why |
+| 2 | the command was not understood; [of `doctor`](doctor.md#exit-status) it is a verdict |
+| 3 | the token refused PIN or login: correct the PIN file first. A supervisor must not try again, for tokens count |
+
+"""
+
+
 def commands_page() -> str:
     """Every command with its help text."""
-    parts = ["# Commands\n\n" + NOTE]
+    parts = ["# Commands\n\n" + NOTE + EXIT_STATUS]
     group = typer.main.get_command(command)
     for path, leaf in _leaves(group, ("countersign",)):
         context = leaf.make_context(" ".join(path), [], resilient_parsing=True, terminal_width=80)

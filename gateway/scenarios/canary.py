@@ -40,8 +40,12 @@ class Canary:
         """Ask the token once; returns ``ok``, ``away`` or ``wrong``. Talks to the device."""
         try:
             outcome = "ok" if self._is_right() else "wrong"
-        except DeviceError:
+        except DeviceError as error:
             outcome = "away"
+            if self.last != "away":
+                _log.error("the token does not answer", why=str(error))
+        if outcome == "ok" and self.last == "away":
+            _log.info("the token answers again")
         if outcome == "wrong" and self.last != "wrong":
             _log.critical("the token computes something else than when this process began")
         self.runs[outcome] += 1

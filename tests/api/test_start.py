@@ -34,12 +34,12 @@ def gateway(prepared: Gateway) -> Gateway:
     )
 
 
-def _failure(gateway: Gateway, *words: str, without: Sequence[str] = ()) -> str:
-    """Start it, expect it to end with status 1, and return the one line it leaves."""
+def _failure(gateway: Gateway, *words: str, without: Sequence[str] = (), status: int = 1) -> str:
+    """Start it, expect it to end with the status, and return the one line it leaves."""
     left_out = {f"COUNTERSIGN_{name}" for name in without}
     environment = {name: value for name, value in gateway.environment.items() if name not in left_out}
     done = run_forked(words or ("serve",), environment)
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("countersign: ")]
     assert len(lines) == 1, done.stderr
@@ -156,7 +156,9 @@ def test_a_wrong_pin_stops_the_start_and_the_right_one_works_afterwards(
     pin_file = tokens.pin_file_of(uri)
     right = pin_file.read_text()
     pin_file.write_text("not-the-pin\n")
-    assert "PIN" in _failure(gateway, "serve")
+    # A status of its own, by which a supervisor knows not to try again until the token is locked.
+    for words in (["serve"], ["work"], ["keys", "list"]):
+        assert "PIN" in _failure(gateway, *words, status=3)
     pin_file.write_text(right)
     gateway.start()
     assert gateway.stop() == 0

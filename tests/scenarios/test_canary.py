@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from structlog.testing import capture_logs
+
 from gateway.scenarios.canary import Canary
 from hsm.device import Device
 from tests.tokens import HOUSE_PAIR
@@ -39,4 +41,15 @@ def test_a_token_that_does_not_answer_is_away(own_device: Device, own_device_uri
     other = Device.open(own_device_uri)
     made = canary(other)
     other.close()
-    assert made.sing() == "away"
+    with capture_logs() as lines:
+        assert [made.sing(), made.sing()] == ["away", "away"]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("the token does not answer", "error")]
+    assert lines[0]["why"]
+
+
+def test_a_token_that_answers_again_is_told_once(own_device: Device):
+    made = canary(own_device)
+    made.last = "away"
+    with capture_logs() as lines:
+        assert [made.sing(), made.sing()] == ["ok", "ok"]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("the token answers again", "info")]
