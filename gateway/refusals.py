@@ -73,6 +73,8 @@ CATALOGUE: dict[str, Problem] = {
                 "Use those that are open, or wait for the seconds in `Retry-After`."),
         Problem("too_many_uploads", _M.TOO_MANY, "As much content as may waits for its transactions",
                 "Create the transactions, or wait: content that none uses goes after an hour."),
+        Problem("too_many_renewals", _M.TOO_MANY, "This device got new keys too often lately",
+                "Use the keys there are; `detail` says how often a device gets new ones."),
         Problem("unsupported_media_type", _M.MEDIA, "The media type or encoding is not accepted",
                 "Send `Content-Type: application/json` without Content-Encoding; with content by itself, its own "
                 "media type."),

@@ -69,6 +69,19 @@ def test_keys_that_never_were_registered_are_renewed_and_end(bench: Bench, wrap_
     assert _open_keysets(bench) == [fresh.account.keyset]
 
 
+def test_no_phone_fills_the_token_with_new_keys(bench: Bench, wrap_key: rsa.RSAPrivateKey):
+    phone = run(bench.enrol("anna"))
+    for _ in range(10):
+        before, phone = phone, _renewed(bench, phone, wrap_key)
+        object.__setattr__(phone.account, "fingerprint", before.account.fingerprint)
+        run(bench.register(phone))
+    with pytest.raises(Refusal) as refused:
+        _renewed(bench, phone, wrap_key)
+    assert refused.value.problem.code == "too_many_renewals"
+    bench.clock.move(days=1)
+    _renewed(bench, phone, wrap_key)
+
+
 @pytest.mark.parametrize("action", ["keys.register", "keys.renew"])
 def test_the_last_failure_but_one_is_warned_of_whatever_was_asked(
     bench: Bench, wrap_key: rsa.RSAPrivateKey, action: str
