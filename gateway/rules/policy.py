@@ -100,7 +100,7 @@ SWITCHES: dict[str, str] = {
     "collect_device_data": "phones are asked to send device data",
     "forbid_biometrics": "phones must ask for the password, not a finger or a face",
     "kpublic_required": "a phone must register Kpublic before it may do anything else",
-    "offline_allowed": "short codes may be used by transactions that ask for it",
+    "offline_allowed": "short codes may be used by transactions that ask for it; off, at once by none",
     "push": "phones that gave a push address are woken when something waits for them",
     "renewal_allowed": "phones may renew their keys themselves while the old ones are valid",
     "weak_secret": "online delivery may use a secret that people choose, for ten minutes",

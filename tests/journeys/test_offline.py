@@ -102,6 +102,19 @@ def test_without_leave_there_is_neither_a_picture_nor_a_code(stage: Stage, bank:
     assert refused.value.code == "not_allowed_by_policy"
 
 
+def test_leave_that_is_taken_back_is_gone_at_once(bank: Bank, phone: Phone) -> None:
+    made, before = _ask(bank, phone), bank.policy()["policy"]
+    code = phone.short_code(phone.show(made["id"]))
+    bank.put_policy({"policy": before | {"offline_allowed": False}})
+    try:
+        assert _refusal(bank, made["id"], code) == (422, "not_allowed_by_policy")
+        with pytest.raises(BankRefused):
+            bank.transaction_qr(made["id"])
+    finally:
+        bank.put_policy({"policy": before})
+    assert bank.submit_code(made["id"], code)["status"] == "confirmed"
+
+
 def test_content_too_large_for_a_picture_has_no_offline_form_but_a_code(bank: Bank, phone: Phone) -> None:
     made = _ask(bank, phone, "x" * 1501)
     with pytest.raises(BankRefused) as refused:
