@@ -6,10 +6,11 @@ may be content. So only what a server, a driver or SQLite says of itself is pass
 
 import sqlalchemy as sa
 
-_READ_ONLY, _IDLE = "25006", "25P03"
+_READ_ONLY, _IDLE, _FORBIDDEN = "25006", "25P03", "42501"
 _AWAY = (
     _READ_ONLY,  # a standby: a failover is under way
     _IDLE,  # it ended a unit in which nothing was asked for too long
+    _FORBIDDEN,  # the role lacks a right: set up or restored without it
 )
 _FILES = ("SQLITE_NOTADB", "SQLITE_CORRUPT")  # the file is not, or no longer, a database
 _ABOUT_A_STATEMENT = "SQLITE_ERROR"

@@ -96,13 +96,6 @@ def test_a_folder_that_is_gone_is_an_outage(tmp_path: Path):
         assert "unable to open database file" in _fails(nowhere.ping)
 
 
-def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path):
-    file = tmp_path / "countersign.db"
-    file.write_text("not a database " * 100)
-    with opened(f"sqlite:///{file}") as broken:
-        assert "not a database" in _fails(broken.ping)
-
-
 def test_a_pool_that_is_used_up_is_an_outage_and_serves_again(database: Database):
     with opened(url_of(database), pool=1) as small:
         small.engine.pool._timeout = 0.1  # type: ignore[attr-defined]
