@@ -44,6 +44,7 @@ WORKDIR /var/lib/countersign
 USER 10001:10001
 VOLUME ["/var/lib/countersign/token", "/var/lib/countersign/data"]
 EXPOSE 8443 8444
+# `work` has no door: run it with --no-healthcheck.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["image-livez"]
 ENTRYPOINT ["countersign"]
 CMD ["serve"]
