@@ -110,7 +110,8 @@ def spent_keys(keyset: Keyset, *, answered: bool) -> tuple[str, ...]:
 def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_required: bool) -> str | None:
     """Say why the keyset cannot authenticate a request now; None if it can.
 
-    An ``issued`` keyset may only register, unless the policy does without Kpublic.
+    An ``issued`` keyset may only register, unless the policy does without Kpublic. One that renews another may always
+    only register: it is bound to no device yet, and needs no signature, which the keys before perhaps do.
     """
     if keyset.status not in OPEN:
         return f"keyset is {keyset.status}"
@@ -119,6 +120,6 @@ def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_re
     if keyset.status is KeysetStatus.ISSUED:
         if keyset.lapses_at is not None and keyset.lapses_at <= now:
             return "keyset has lapsed"
-        if kpublic_required and not registering:
+        if not registering and (kpublic_required or keyset.renews is not None):
             return "keyset is not registered"
     return None

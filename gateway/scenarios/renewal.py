@@ -50,18 +50,13 @@ async def renew_keys(ctx: Context, caller: Caller) -> dict[str, Any]:
 
     Raises:
         WireError: the body is malformed.
-        Refusal: ``proof_refused``, ``not_allowed_by_policy``, ``keyset_not_open``, ``too_many_renewals``,
-            ``concurrent_change``.
+        Refusal: ``proof_refused``, ``not_allowed_by_policy``, ``too_many_renewals``, ``concurrent_change``.
         hsm.errors.DeliveryRefused: the token cannot wrap keys.
     """
     body = Renew.read(caller.envelope.body)
     if not caller.policy.renewal_allowed:
         detail = "The policy keeps phones from renewing keys: the application issues new ones."
         raise Refusal("not_allowed_by_policy", "renewal is not allowed", detail=detail)
-    if caller.keyset.renews is not None and caller.keyset.status is KeysetStatus.ISSUED:
-        # Or there would be more and more keysets, and the first of them would outlive the registration of the last.
-        detail = "These keys renew others and are not registered: register them first."
-        raise Refusal("keyset_not_open", "renewal of a renewal that was not registered", detail=detail)
     caller.require_allowed_unlocking()
     verdict = await ctx.on_device(_prove, ctx, caller, body)
     if not verdict.accepted:

@@ -129,7 +129,10 @@ def can_confirm(
     usable: sa.ColumnElement[bool] = keysets.c.status == KeysetStatus.ACTIVE
     if not needs_kpublic:
         not_lapsed = sa.or_(keysets.c.lapses_at.is_(None), keysets.c.lapses_at > now)
-        usable = sa.or_(usable, sa.and_(keysets.c.status == KeysetStatus.ISSUED, not_lapsed))
+        unregistered = sa.and_(
+            keysets.c.status == KeysetStatus.ISSUED, keysets.c.renews.is_(None), not_lapsed
+        )
+        usable = sa.or_(usable, unregistered)
     found = connection.execute(
         sa.select(keysets.c.id)
         .where(

@@ -1,5 +1,6 @@
 """When may a keyset be used: each check before a use, and each edge of its times."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -72,6 +73,16 @@ def test_a_keyset_is_used_only_as_the_table_says(
 ):
     keyset = keyset_of(KeysetStatus(status))
     assert why_unusable(keyset, NOW, registering=registering, kpublic_required=required) == why
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_renewed_keys_are_registered_before_they_are_used_whatever_the_policy_says(*, required: bool):
+    renewed = replace(keyset_of(KeysetStatus.ISSUED), renews="ks_0")
+    used = {
+        registering: why_unusable(renewed, NOW, registering=registering, kpublic_required=required)
+        for registering in (False, True)
+    }
+    assert used == {False: "keyset is not registered", True: None}
 
 
 @pytest.mark.parametrize(("left", "why"), [(INSTANT, None), (timedelta(0), "keyset has expired")])

@@ -48,13 +48,16 @@ def _open_keysets(bench: Bench) -> list[str]:
     return [row.id for row in bench.rows(opened)]
 
 
-def test_renewed_keys_are_registered_before_they_are_renewed(bench: Bench, wrap_key: rsa.RSAPrivateKey):
+def test_renewed_keys_that_are_not_registered_may_do_nothing_else(bench: Bench, wrap_key: rsa.RSAPrivateKey):
+    """Else whoever renewed the keys of a phone, once, would answer without its signature and on any device."""
     phone = run(bench.enrol("anna"))
     fresh = _renewed(bench, phone, wrap_key)
     object.__setattr__(fresh.account, "fingerprint", b"")  # that of keys that are not registered
-    with pytest.raises(Refusal) as refused:
-        _renewed(bench, fresh, wrap_key)
-    assert refused.value.problem.code == "keyset_not_open"
+    for action, body in (("transactions.pending", {}), ("keys.renew", fresh.renewal_body(wrap_key))):
+        with pytest.raises(Refusal) as refused:
+            run(bench.ask(fresh, action, body))
+        assert refused.value.problem.code == "authentication_failed"
+    assert run(bench.ask(phone, "transactions.pending", {}))["transactions"] == []
     assert len(_open_keysets(bench)) == 2
 
 
