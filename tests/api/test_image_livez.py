@@ -26,7 +26,7 @@ class _Alive(http.server.BaseHTTPRequestHandler):
 def listening(request: pytest.FixtureRequest) -> Iterator[int]:
     """Something that listens at the address and answers; gives its port."""
     with http.server.HTTPServer((request.param, 0), _Alive) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_port
         server.shutdown()
