@@ -18,6 +18,7 @@ _out = screen()
 
 
 def list_events(
+    *,
     application: Annotated[
         str | None, typer.Option(help="Id or name of an application; all without it.")
     ] = None,
@@ -27,6 +28,7 @@ def list_events(
     kind: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
     after: Annotated[int, typer.Option(min=0, help="Go on after the event of this number.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most events.")] = 100,
+    newest: Annotated[bool, typer.Option("--newest", help="Of more events than that, the newest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each event.")] = False,
 ) -> None:
     """Read the event log, oldest first. Needs the database, not the token."""
@@ -34,7 +36,7 @@ def list_events(
         raise ValueError(f"there is no type of events {kind!r}; docs/reference/events.md lists them")
     wanted = {"user_id": user, "keyset_id": keyset, "transaction_id": transaction, "type": kind}
     filters = {name: value for name, value in wanted.items() if value is not None}
-    found = _read(application, filters, after, limit)
+    found = _read(application, filters, after, limit, newest=newest)
     if as_json:
         for number, event in found:
             print(json.dumps(event_view(number, event) | {"application": event.application_id}))
@@ -47,11 +49,13 @@ def list_events(
         cells = (str(number), at, event.type, event.result, event.reason or "", event.user_id or "", about)
         table.add_row(*map(plain, cells))
     _out.print(table)
-    if len(found) == limit:
+    if len(found) == limit and not newest:
         _out.print(f"There may be more: --after {found[-1][0]}")
 
 
-def _read(named: str | None, filters: dict[str, str], after: int, limit: int) -> list[tuple[int, Event]]:
+def _read(
+    named: str | None, filters: dict[str, str], after: int, limit: int, *, newest: bool
+) -> list[tuple[int, Event]]:
     database = assembly.open_database(load_settings())
     try:
         schema.require_current(database)
@@ -72,6 +76,7 @@ def _read(named: str | None, filters: dict[str, str], after: int, limit: int) ->
                 after=after,
                 through=horizon.complete,
                 limit=limit,
+                newest=newest,
             )
     finally:
         database.close()

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from gateway.refusals import Outage
 from gateway.store import losses
-from gateway.store.silence import SilenceWatch, let_be_silent
+from gateway.store.silence import SilenceWatch
 
 _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout=15000",
@@ -113,7 +113,7 @@ class Database:
         """Open a unit that no other process that prepares this database runs beside; it may take its time."""
         with self.unit() as connection:  # on SQLite this is the one that may write
             if not self.is_sqlite:
-                let_be_silent(connection)
+                self._silence.spare(connection)
                 for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
                     connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))

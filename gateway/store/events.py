@@ -90,6 +90,7 @@ def list_events(
     after: int,
     through: int,
     limit: int,
+    newest: bool = False,
 ) -> list[tuple[int, Event]]:
     """Return (number, event) of the application, oldest first.
 
@@ -100,13 +101,17 @@ def list_events(
         after: number of the last line of the page before, 0 for the first page.
         through: most number; ``Horizon.complete``, asked for in a unit that ended before this one began.
         limit: most lines.
+        newest: choose the newest where there are more; they come oldest first all the same.
     """
     statement = _between(after, through, limit)
+    if newest:
+        statement = statement.order_by(None).order_by(events.c.number.desc())
     if application_id is not None:
         statement = statement.where(events.c.application_id == application_id)
     for name, value in filters.items():
         statement = statement.where(events.c[name] == value)
-    return _lines(connection, statement)
+    found = _lines(connection, statement)
+    return found[::-1] if newest else found
 
 
 def lines_of(

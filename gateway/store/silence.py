@@ -51,6 +51,11 @@ class SilenceWatch:
         """Look no longer."""
         self._ended.set()
 
+    @staticmethod
+    def spare(connection: Connection) -> None:
+        """Set no limit for the unit of this connection: it may take its time."""
+        connection.info[_SPARED] = True
+
     def _connect(self, dialect: Any, _record: object, words: Any, names: Any) -> Any:
         """Connect; where that was tried in vain for a while a moment ago, fail at once: others wait for their turn."""
         began = time.monotonic()
@@ -105,11 +110,6 @@ class SilenceWatch:
                         known[_LINE].shutdown(socket.SHUT_RDWR)
             if silent:
                 _log.error("the database does not answer: connections are given up", connections=len(silent))
-
-
-def let_be_silent(connection: Connection) -> None:
-    """Set no limit for the unit of this connection: it may take its time."""
-    connection.info[_SPARED] = True
 
 
 def _is_silent(known: dict[str, Any], now: float) -> bool:

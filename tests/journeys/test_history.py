@@ -83,6 +83,10 @@ def test_the_operator_reads_the_log_from_the_command_line(stage: Stage) -> None:
     assert {line["application"] for line in lines} == {stage.keys["application"]}
     page = stage.gateway.run("events", "--user", user, "--limit", "2")
     assert f"--after {theirs[1]['number']}" in page.stdout
+    last = stage.gateway.run(
+        "events", "--user", user, "--limit", "2", "--newest", "--json"
+    ).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in last] == [event["id"] for event in theirs[-2:]]
     unknown = stage.gateway.run("events", "--application", "nobody", check=False)
     assert (unknown.returncode, unknown.stderr) == (1, "countersign: there is no application 'nobody'\n")
 

@@ -211,9 +211,9 @@ def _devices() -> dict[str, Question]:
 
 
 def _events() -> dict[str, Question]:
-    def page(application: str | None = BIG, **filters: str) -> Question:
+    def page(application: str | None = BIG, *, newest: bool = False, **filters: str) -> Question:
         return lambda c: events.list_events(
-            c, application, filters=filters, after=5, through=NUMBER, limit=20
+            c, application, filters=filters, after=5, through=NUMBER, limit=20, newest=newest
         )
 
     found: dict[str, Question] = {
@@ -221,6 +221,9 @@ def _events() -> dict[str, Question]:
         "events.horizon": events.horizon,
         "events.list_events": page(),
         "events.list_events (of everybody)": page(None),
+        "events.list_events (the newest)": page(newest=True),
+        "events.list_events (the newest of everybody)": page(None, newest=True),
+        "events.list_events (the newest of a user)": page(user_id=USER, newest=True),
         "events.list_events (of a user)": page(user_id=USER),
         "events.list_events (of a user's keyset)": page(user_id=USER, keyset_id=KEYSET),
         "events.list_events (of a keyset)": page(keyset_id=KEYSET),
