@@ -75,11 +75,15 @@ def retire(
     name: Annotated[Rotated, typer.Argument(help="Which key.")],
     version: Annotated[int, typer.Argument(help="Which version; never the newest.")],
 ) -> None:
-    """Destroy an old version of a key on the token, for ever, if no row uses it.
+    """Destroy an old version of a key on the token, for ever, if no row uses it. Waits until no process does, either.
 
     Backups of the database that were made before its rotation are of no use afterwards.
     """
-    _run(lambda ctx, _: rotation.retire(ctx, str(name), version))
+
+    async def retired(ctx: Context, settings: Settings) -> None:
+        await rotation.retire(ctx, str(name), version, lambda: asyncio.sleep(_patience(settings)))
+
+    _run(retired)
     _out.print(f"{name} {version} is destroyed")
 
 

@@ -7,7 +7,7 @@ is an alarm. Whatever is killed on the way, the rest is done by the next run, be
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -51,6 +51,7 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
+Learn = Callable[[], Awaitable[object]]
 
 
 async def rotate_binding(ctx: Context, tell: Tell, wait_seconds: float) -> Progress:
@@ -131,24 +132,36 @@ async def list_versions(ctx: Context) -> list[Listed]:
     return found
 
 
-async def retire(ctx: Context, name: str, version: int) -> None:
+async def retire(ctx: Context, name: str, version: int, learn: Learn) -> None:
     """Destroy an old version of a key, for ever.
+
+    Args:
+        ctx: where.
+        name: of which key.
+        version: the old one.
+        learn: waits until every process uses a newer version; what one of them still made of this one is seen then.
 
     Raises:
         Refusal: ``malformed_request``: it is the newest, is not there, or rows or receipts still name it.
     """
     if name == HOUSE_PAIR:
         raise Refusal("malformed_request", "receipts must verify as long as anybody keeps them")
+    await _require_unused(ctx, name, version)
+    await learn()
+    await _require_unused(ctx, name, version)
+    await ctx.on_device(ctx.device.destroy_house_key, name, version)
+    await ctx.unit(house_keys.forget_house_key, name, version)
+    await ctx.on_device(ctx.keys.refresh)
+    await _note(ctx, EventType.HOUSE_KEY_RETIRED, name, version)
+
+
+async def _require_unused(ctx: Context, name: str, version: int) -> None:
     found = [each for each in await list_versions(ctx) if each.name == name]
     one = next((each for each in found if each.version == version and each.on_token), None)
     if one is None or version == max(each.version for each in found):
         raise Refusal("malformed_request", f"{name} {version} is no old version on this token")
     if one.used:
         raise Refusal("malformed_request", f"rows still rest on {name} {version}: {one.used}")
-    await ctx.on_device(ctx.device.destroy_house_key, name, version)
-    await ctx.unit(house_keys.forget_house_key, name, version)
-    await ctx.on_device(ctx.keys.refresh)
-    await _note(ctx, EventType.HOUSE_KEY_RETIRED, name, version)
 
 
 def _rows_by_master(connection: Connection) -> dict[str, dict[int, int]]:

@@ -1,8 +1,10 @@
 """Can the binding key be rotated while everything runs, be interrupted, and never vouch for what it should not?"""
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +33,10 @@ class Killed(Exception):
 
 def rotate(bench: Bench) -> Progress:
     return run(rotation.rotate_binding(bench.ctx, lambda _: None, 0))
+
+
+def retire(bench: Bench, name: str, version: int) -> None:
+    run(rotation.retire(bench.ctx, name, version, lambda: asyncio.sleep(0)))
 
 
 def confirm(bench: Bench, user: str, phone: Phone, asked: str | None = None) -> str:
@@ -161,15 +167,15 @@ def test_an_old_version_is_destroyed_only_when_no_row_uses_it_and_never_the_newe
         (old + 1, "no old version"),
     ):
         with pytest.raises(Refusal, match=why):
-            run(rotation.retire(bench.ctx, "binding", version))
+            retire(bench, "binding", version)
     rotate(bench)
     bench.write(
         "UPDATE keysets SET binding = :mac, binding_version = :old", mac=seen.binding, old=old
     )  # as it was before: the old key still vouches for it
     with pytest.raises(Refusal, match="rows still rest"):
-        run(rotation.retire(bench.ctx, "binding", old))
+        retire(bench, "binding", old)
     assert rotate(bench).done == 1
-    run(rotation.retire(bench.ctx, "binding", old))
+    retire(bench, "binding", old)
     assert bench.device.find_house_key("binding", old) is None
     assert confirm(bench, "anna", phone) == "confirmed"
     bench.write("UPDATE keysets SET binding = :mac, binding_version = :old", mac=seen.binding, old=old)
@@ -204,7 +210,7 @@ def test_receipts_are_signed_by_the_newest_version_and_all_of_them_verify(bench:
         )
         assert other.keys.receipts.find("unknown") is None
     with pytest.raises(Refusal, match="as long as anybody keeps them"):
-        run(rotation.retire(bench.ctx, "receipt", 1))
+        retire(bench, "receipt", 1)
 
 
 def test_keys_of_new_keysets_are_derived_from_the_newest_master(own_device: Device, tmp_path: Path):
@@ -224,4 +230,19 @@ def test_keys_of_new_keysets_are_derived_from_the_newest_master(own_device: Devi
         assert found == {("master", newest): {"keysets": 1}, ("master", newest + 1): {"keysets": 1}}
         assert confirm(bench, "anna", first) == confirm(bench, "ben", second) == "confirmed"
         with pytest.raises(Refusal, match="rows still rest"):
-            run(rotation.retire(bench.ctx, "master", newest))
+            retire(bench, "master", newest)
+
+
+def test_an_old_master_is_kept_if_another_process_still_made_keys_of_it(own_device: Device, tmp_path: Path):
+    with (
+        migrated_database("sqlite", tmp_path) as database,
+        opened_bench(database, own_device, Policy(residency=Residency.DERIVED)) as bench,
+        another_process(bench) as other,
+    ):
+        run(bench.create_user("anna"))
+        old = other.keys.master.newest if other.keys.master else 0
+        run(rotation.rotate_master(bench.ctx))
+        late = replace(bench, ctx=other)
+        with pytest.raises(Refusal, match="rows still rest"):
+            run(rotation.retire(bench.ctx, "master", old, lambda: late.issue("anna")))
+        assert bench.device.find_house_key("master", old) is not None
