@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(
         None, description="File with the database password, where the database asks for one."
     )
-    database_connections: int = Field(8, ge=1, le=100, description="Most database connections of a process.")
+    database_connections: int = Field(
+        8, ge=1, le=100, description="Database connections of a process; two more for a moment."
+    )
     token_uri: str = Field(
         "",
         description="RFC 7512 URI of the token: `pkcs11:token=LABEL?module-path=/path/module.so"
