@@ -178,21 +178,27 @@ def bind_all(ctx: Context, planned: Planned, package: Package) -> Bound:
 
 
 def write_all(connection: Connection, several: Sequence[Bound]) -> list[Device | None]:
-    """Write it all in one unit; the device of each, or None if its user or keysets changed since they were seen."""
-    good = [each for each in several if users.raise_version(connection, each.user)]
-    if not loose_keys.adopt_keys(connection, [key for each in good for key in each.issue.plan.stored]):
+    """Write it all in one unit; the device of each, or None for one alone whose user or keysets changed.
+
+    Raises:
+        Refusal: ``concurrent_change``: one of several changed, so each is to be written alone, or the sweep was faster.
+    """
+    if not users.raise_versions(connection, [each.user for each in several]):
+        if len(several) > 1:
+            raise Refusal("concurrent_change", "one of several users changed")
+        return [None]
+    if not loose_keys.adopt_keys(connection, [key for each in several for key in each.issue.plan.stored]):
         raise Refusal("concurrent_change", "the sweep was faster than the enrolment")
-    places = [_place(connection, each) for each in good]
+    places = [_place(connection, each) for each in several]
     devices.insert_devices(connection, [place.device for place in places if place.is_new])
-    keysets.insert_keysets(connection, [each.fresh for each in good])
+    keysets.insert_keysets(connection, [each.fresh for each in several])
     record(
         connection,
-        [line for each, place in zip(good, places, strict=True) for line in _end(connection, each, place)],
+        [line for each, place in zip(several, places, strict=True) for line in _end(connection, each, place)],
     )
-    for each in good:
+    for each in several:
         finish(connection, each.issue.asker, each.issue.once, each.fresh.id, each.issue.plan.now)
-    found = {each.fresh.id: place.device for each, place in zip(good, places, strict=True)}
-    return [found.get(each.fresh.id) for each in several]
+    return [place.device for place in places]
 
 
 def _end(connection: Connection, bound: Bound, place: _Place) -> list[Event]:

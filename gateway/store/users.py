@@ -1,7 +1,7 @@
 """What is remembered of users: their state and their consecutive failures."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -114,6 +114,12 @@ def raise_version(connection: Connection, seen: User) -> bool:
     return connection.execute(_RAISE, named).rowcount == 1
 
 
+def raise_versions(connection: Connection, seen: Sequence[User]) -> bool:
+    """Do the same for several users, locked in this order; False unless it was done for all of them."""
+    named = [_named(user.application_id, user.user_id) | {"seen_version": user.version} for user in seen]
+    return connection.execute(_RAISE, named).rowcount == len(named)
+
+
 def change_settings(connection: Connection, seen: User, settings: Mapping[str, Any]) -> bool:
     """Write what is decided for the user alone, if nobody changed the user since it was seen."""
     statement = (
@@ -144,7 +150,7 @@ def _is(application_id: str, user_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(users.c.application_id == application_id, users.c.user_id == user_id)
 
 
-def _named(application_id: str, user_id: str) -> dict[str, str]:
+def _named(application_id: str, user_id: str) -> dict[str, Any]:
     return {"of_application": application_id, "of_user": user_id}
 
 
