@@ -115,7 +115,7 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
 async def _look_up_together(ctx: Context, credential_ids: list[str]) -> list[_Row | Exception]:
     """Return the credentials of these ids with their applications; a row that cannot be read is one asker's matter."""
     try:
-        return [*await ctx.reading(_find_all, credential_ids)]
+        return [*await ctx.looking(_find_all, credential_ids)]
     except Outage:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
@@ -125,10 +125,8 @@ async def _look_up_together(ctx: Context, credential_ids: list[str]) -> list[_Ro
 
 
 def _find_all(connection: Connection, credential_ids: Sequence[str]) -> list[_Row]:
-    known = applications.find_credentials(connection, {*credential_ids})
-    owners = applications.find_applications(connection, {each.application_id for each in known.values()})
-    rows = [known.get(each) for each in credential_ids]
-    return [(row, owners.get(row.application_id) if row else None) for row in rows]
+    known = applications.find_with_applications(connection, {*credential_ids})
+    return [known.get(each, (None, None)) for each in credential_ids]
 
 
 def _is_right(ctx: Context, credential_id: str, credential: Credential | None, secret: str) -> bool:

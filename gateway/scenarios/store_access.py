@@ -75,3 +75,14 @@ class StoreAccess:
                 return work(connection, *args, **kwargs)
 
         return await self.in_store_thread(run)
+
+    async def looking(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, ...)``, which reads by a single statement."""
+
+        def run() -> T:
+            with self.database.looking() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self.in_store_thread(run)

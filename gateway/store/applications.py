@@ -14,7 +14,14 @@ from gateway.store.many import among, insert_new
 from gateway.store.tables import applications, credentials, policy_versions
 
 _BY_IDS = sa.select(applications).where(among(applications.c.id, "ids"))
-_CREDENTIALS = sa.select(credentials).where(among(credentials.c.id, "ids"))
+_CREDENTIAL = sa.select(credentials).where(credentials.c.id == sa.bindparam("id"))
+_WITH_APPLICATIONS = (
+    sa.select(credentials, applications)
+    .join(applications, applications.c.id == credentials.c.application_id)
+    .where(among(credentials.c.id, "ids"))
+)
+_OF_CREDENTIAL = tuple(column.name for column in credentials.c)
+_OF_APPLICATION = tuple(column.name for column in applications.c)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,13 +177,21 @@ def insert_credential(connection: Connection, credential: Credential) -> None:
 
 def find_credential(connection: Connection, credential_id: str) -> Credential | None:
     """Return the credential of this id, revoked or not, or None."""
-    return find_credentials(connection, [credential_id]).get(credential_id)
+    row = connection.execute(_CREDENTIAL, {"id": credential_id}).one_or_none()
+    return None if row is None else _credential(row)
 
 
-def find_credentials(connection: Connection, credential_ids: Collection[str]) -> dict[str, Credential]:
-    """Return the credentials of these ids that there are, revoked or not, by id."""
-    rows = connection.execute(_CREDENTIALS, {"ids": list(credential_ids)})
-    return {row.id: _credential(row) for row in rows}
+def find_with_applications(
+    connection: Connection, credential_ids: Collection[str]
+) -> dict[str, tuple[Credential, Application]]:
+    """Return the credentials of these ids that there are, revoked or not, by id, each with its application.
+
+    In one statement, so that both are of the same moment.
+    """
+    rows = connection.execute(_WITH_APPLICATIONS, {"ids": list(credential_ids)})
+    split = len(_OF_CREDENTIAL)
+    pairs = [(_credential(row[:split]), _application(row[split:])) for row in rows]
+    return {credential.id: (credential, application) for credential, application in pairs}
 
 
 def valid_credentials(connection: Connection, credential_ids: Collection[str]) -> set[str]:
@@ -211,14 +226,14 @@ def revoke_credential(connection: Connection, credential_id: str, now: datetime)
     return connection.execute(statement).rowcount == 1
 
 
-def _credential(row: Row[Any]) -> Credential:
-    values: dict[str, Any] = dict(row._mapping)
+def _credential(row: Row[Any] | tuple[Any, ...]) -> Credential:
+    values: dict[str, Any] = dict(zip(_OF_CREDENTIAL, row, strict=True))
     values["scopes"] = tuple(values["scopes"])
     return Credential(**values)
 
 
-def _application(row: Row[Any]) -> Application:
-    values: dict[str, Any] = dict(row._mapping)
+def _application(row: Row[Any] | tuple[Any, ...]) -> Application:
+    values: dict[str, Any] = dict(zip(_OF_APPLICATION, row, strict=True))
     stored: dict[str, Any] = values["policy"]
     values["policy"] = policies.from_stored(stored)
     return Application(**values)

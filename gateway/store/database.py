@@ -96,7 +96,7 @@ class Database:
             Collision: the database gave another unit the way.
             Blocked: another unit held a row for too long.
         """
-        with self._transaction(writes=True) as connection:
+        with self._transaction() as connection:
             yield connection
 
     @contextmanager
@@ -105,7 +105,16 @@ class Database:
 
         A keyset and its user must be seen as they were together, or the HSM would not vouch for the pair.
         """
-        with self._transaction(writes=False) as connection:
+        with self._transaction("REPEATABLE READ") as connection:
+            yield connection
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """Open a connection for a single statement that reads: it sees one moment without a unit around it.
+
+        On PostgreSQL that is one round trip instead of three.
+        """
+        with self._transaction("AUTOCOMMIT") as connection:
             yield connection
 
     @contextmanager
@@ -120,12 +129,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def _transaction(self, of_readers: str | None = None) -> Iterator[Connection]:
         try:
             with self.engine.connect() as connection:
-                connection.execution_options(countersign_writes=writes)
-                if not writes and not self.is_sqlite:
-                    connection.execution_options(isolation_level="REPEATABLE READ")
+                connection.execution_options(countersign_writes=of_readers is None)
+                if of_readers and not self.is_sqlite:
+                    connection.execution_options(isolation_level=of_readers)
                 with connection.begin():
                     yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:

@@ -59,14 +59,16 @@ def test_a_wrong_key_costs_the_same_whether_its_row_is_known_there_or_unknown(be
     assert _macs(bench, f"Bearer csk_{'0' * 32}.{'A' * 43}", right=False) == 1
 
 
-def test_a_known_key_is_refused_at_the_first_request_after_another_process_revoked_it(bench: Bench) -> None:
-    credential, header = _key(bench)
-    run(_ask(bench, header))
-    with bench.ctx.database.unit() as connection:
-        applications.revoke_credential(connection, credential.id, bench.clock.now())
-    _refused(bench, header)
-    bench.write("UPDATE credentials SET revoked_at = NULL WHERE id = :id", id=credential.id)
-    _refused(bench, header)
+def test_a_known_key_is_refused_at_the_first_request_after_another_process_revoked_it(
+    any_bench: Bench,
+) -> None:
+    credential, header = _key(any_bench)
+    run(_ask(any_bench, header))
+    with any_bench.ctx.database.unit() as connection:
+        applications.revoke_credential(connection, credential.id, any_bench.clock.now())
+    _refused(any_bench, header)
+    any_bench.write("UPDATE credentials SET revoked_at = NULL WHERE id = :id", id=credential.id)
+    _refused(any_bench, header)
 
 
 def test_a_known_key_whose_scopes_were_widened_in_the_database_is_refused(bench: Bench) -> None:

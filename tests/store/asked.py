@@ -135,6 +135,7 @@ def _users() -> dict[str, Question]:
         "users.lock_free_users": lambda c: users.lock_free_users(c, [(BIG, USER), (BIG, "user_8")]),
         "users.change_user": lambda c: users.change_user(c, user, status=UserStatus.BLOCKED, reason=None),
         "users.raise_version": lambda c: users.raise_version(c, user),
+        "users.raise_versions": lambda c: users.raise_versions(c, [user, replace(user, user_id="user_8")]),
         "users.change_settings": lambda c: users.change_settings(c, user, {}),
         "users.count_failure": lambda c: users.count_failure(c, BIG, USER),
         "users.clear_failures": lambda c: users.clear_failures(c, BIG, USER),

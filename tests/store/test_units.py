@@ -13,6 +13,7 @@ from gateway.store.database import Database
 from gateway.store.many import insert_new
 from gateway.store.tables import receipt_keys
 from gateway.store.transactions import settle_transaction
+from tests.store.databases import opened, url_of
 from tests.store.racing import in_threads
 from tests.store.rows import APPLICATION, NOW, USER, anna, insert_anna, insert_transaction
 
@@ -71,6 +72,26 @@ def test_a_reading_unit_sees_one_moment(database: Database):
         after = users.find_user(reading, APPLICATION, USER)
     assert after is not None
     assert (before.failures, after.failures) == (0, 1)
+
+
+def test_a_look_sees_what_is_durable_and_leaves_its_connection_fit_for_units(database: Database):
+    def fail() -> None:
+        with narrow.unit() as connection:
+            insert_anna(connection)
+            with database.looking() as other:
+                assert users.find_user(other, APPLICATION, USER) is None
+            raise RuntimeError
+
+    with opened(url_of(database), pool=1) as narrow:
+        for _ in range(2):
+            with narrow.looking() as connection:
+                assert users.find_user(connection, APPLICATION, USER) is None
+            with pytest.raises(RuntimeError):
+                fail()
+        with narrow.unit() as connection:
+            insert_anna(connection)
+        with narrow.looking() as connection:
+            assert users.find_user(connection, APPLICATION, USER) == anna()
 
 
 def test_of_16_threads_that_insert_the_same_key_one_wins(database: Database):
