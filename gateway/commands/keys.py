@@ -13,7 +13,7 @@ from gateway import assembly
 from gateway.commands.screen import screen
 from gateway.scenarios import rotation
 from gateway.scenarios.context import Context
-from gateway.scenarios.rotation import Progress
+from gateway.scenarios.rotation import Listed, Progress
 from gateway.settings import Settings, load_settings
 
 T = TypeVar("T")
@@ -38,13 +38,17 @@ def list_all(
     """List the versions of keys that can be rotated, and how many rows rest on each. Reads every row."""
     found = _run(lambda ctx, _: rotation.list_versions(ctx))
     if as_json:
-        print(json.dumps([{"name": each.name, "version": each.version, **each.used} for each in found]))
+        print(json.dumps([_listed(each) for each in found]))
         return
     table = Table("key", "version", "on the token", "used by")
     for each in found:
         used = ", ".join(f"{rows} {what}" for what, rows in each.used.items()) or "nothing"
         table.add_row(each.name, str(each.version), "yes" if each.on_token else "NO", used)
     _out.print(table)
+
+
+def _listed(found: Listed) -> dict[str, Any]:
+    return {"name": found.name, "version": found.version, "on_token": found.on_token, **found.used}
 
 
 @keys.command()

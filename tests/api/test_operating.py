@@ -108,3 +108,9 @@ def test_a_narrow_terminal_shows_every_id_in_full(stage: Stage, added: Json) -> 
     done = stage.gateway.run("application", "list")
     cells = [line.split("│")[1].strip() for line in done.stdout.splitlines() if line.startswith("│")]
     assert added["application"] in "".join(cells)
+
+
+def test_programs_learn_of_every_version_of_a_key_whether_the_token_has_it(stage: Stage) -> None:
+    found = json.loads(stage.gateway.run("keys", "list", "--json").stdout)
+    assert {each["name"] for each in found} >= {"binding", "receipt"}
+    assert {each["on_token"] for each in found} == {True}
