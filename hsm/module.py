@@ -21,6 +21,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from hsm.cryptoki import CKR_OK, DirectCalls
 from hsm.errors import DeviceError, ModuleUnusable, TokenMissing
+from hsm.faults import named
 from hsm.lock import ReadWriteLock
 from hsm.pace import Pace
 from hsm.watch import Watch
@@ -140,7 +141,7 @@ def _open(path: str) -> pkcs11._pkcs11.lib:
     try:
         return pkcs11.lib(path)
     except PKCS11Error as exc:
-        text = f"The PKCS#11 module {path} cannot be loaded: {exc or type(exc).__name__}."
+        text = f"The PKCS#11 module {path} cannot be loaded: {str(exc) or named(exc)}."
         mend = (
             "Check that it is a PKCS#11 module for this machine and that its configuration file can be read."
         )

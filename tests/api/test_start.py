@@ -61,6 +61,10 @@ def _uri(old: str, new: str) -> Change:
 FAULTS: dict[str, tuple[Change, list[str]]] = {
     "module missing": (_uri(tokens.MODULE, "/nowhere/module.so"), ["/nowhere/module.so"]),
     "module that is no library": (_uri(tokens.MODULE, "/etc/passwd"), ["/etc/passwd"]),
+    "configuration of the module missing": (
+        lambda gateway: gateway.extra.update(SOFTHSM2_CONF="/nowhere/softhsm2.conf"),
+        ["cannot be loaded: GeneralError, 0x5", "configuration file"],
+    ),
     "token missing": (_uri("token=test", "token=nobody"), ["nobody"]),
     "no token named": (_set(TOKEN_URI=""), ["COUNTERSIGN_TOKEN_URI"]),
     "token address that cannot be read": (_set(TOKEN_URI="softhsm"), ["URI"]),
