@@ -16,11 +16,11 @@ from tests.store.standing_still import Line, line_to
 
 @pytest.fixture
 def behind_a_line(postgresql: Database) -> Iterator[tuple[Database, Line]]:
-    """A way into the database that can stand still, with a limit of a tenth of a second for a statement."""
+    """A way into the database that can stand still, limited to 0.4 s for a statement, so to 0.8 s for silence."""
     url = postgresql.engine.url
     with tempfile.TemporaryDirectory() as folder, line_to(Path(str(url.query["host"])), Path(folder)) as line:
         changed = url.update_query_dict(
-            {"host": folder, "options": "-c statement_timeout=100ms", "connect_timeout": "2"}
+            {"host": folder, "options": "-c statement_timeout=400ms", "connect_timeout": "2"}
         )
         with opened(changed.render_as_string(hide_password=False)) as database:
             yield database, line
@@ -65,13 +65,13 @@ def test_a_unit_that_is_asked_something_now_and_then_may_take_its_time(
 ) -> None:
     database, _ = behind_a_line
     with database.unit() as connection:
-        for _ in range(6):
-            connection.execute(sa.text("SELECT pg_sleep(0.08)"))
-            time.sleep(0.08)
+        for _ in range(9):
+            connection.execute(sa.text("SELECT 1"))
+            time.sleep(0.15)
         assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
 
 
 def test_preparing_a_database_may_be_silent_for_long(behind_a_line: tuple[Database, Line]) -> None:
     database, _ = behind_a_line
     with database.alone() as connection:
-        connection.execute(sa.text("SELECT pg_sleep(0.8)"))
+        connection.execute(sa.text("SELECT pg_sleep(1.5)"))
