@@ -223,7 +223,6 @@ def _events() -> dict[str, Question]:
         "events.list_events": page(),
         "events.list_events (of everybody)": page(None),
         "events.list_events (the newest)": page(newest=True),
-        "events.list_events (the newest of everybody)": page(None, newest=True),
         "events.list_events (the newest of a user)": page(user_id=USER, newest=True),
         "events.list_events (of a user)": page(user_id=USER),
         "events.list_events (of a user's keyset)": page(user_id=USER, keyset_id=KEYSET),
