@@ -5,6 +5,7 @@ numbers that ascend. Each record has exactly one encoding. Source: docs/referenc
 """
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from gateway.wire.errors import WireError
 
@@ -34,19 +35,29 @@ def encode(tag: int, value: bytes) -> bytes:
     return bytes([tag]) + _length(len(value)) + value
 
 
+# Tag and length of nearly all that is ever written: these records are made many times for each request.
+_HEADS = {
+    (tag, size): bytes((tag, size)) for tag in range(0x100) if _is_tag(tag) for size in range(_SHORT_LENGTHS)
+}
+
+
 def sequence(parts: Iterable[tuple[int, bytes]]) -> bytes:
     """Return the parts one after the other. Raises WireError `tlv_order` unless tag numbers ascend."""
-    encoded, last = bytearray(), -1
-    for tag, value in parts:
+    listed = list(parts)
+    _require_ascending(tuple([tag for tag, _ in listed]))
+    heads = [_HEADS.get((tag, len(value))) for tag, value in listed]
+    return b"".join(
+        [encode(*part) if head is None else head + part[1] for head, part in zip(heads, listed, strict=True)]
+    )
+
+
+@lru_cache(maxsize=64)  # of each kind of record: they differ in what is optional
+def _require_ascending(tags: tuple[int, ...]) -> None:
+    last = -1
+    for tag in tags:
         if tag & _NUMBER <= last:
             raise WireError("tlv_order", f"{tag:02X}")
         last = tag & _NUMBER
-        if len(value) < _SHORT_LENGTHS and _is_tag(tag):  # nearly all are short, and this is done very often
-            encoded += bytes((tag, len(value)))
-            encoded += value
-        else:
-            encoded += encode(tag, value)
-    return bytes(encoded)
 
 
 def _read_length(data: bytes, at: int) -> tuple[int, int]:
