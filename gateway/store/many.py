@@ -4,14 +4,14 @@ As a single parameter: then its text is always the same, is built here once and 
 row more costs PostgreSQL less than half of what it costs as a statement of its own.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -61,17 +61,27 @@ def append(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any
     """Insert rows, all with the same columns."""
     if not rows:
         return
+    names = tuple(rows[0])
     if connection.dialect.name == "sqlite":
-        connection.execute(_insertion(table), rows)
+        connection.exec_driver_sql(_into(table, names) + _places(names), _as_tuples(connection, table, rows))
     else:
-        connection.execute(_of_json(table, tuple(rows[0])), {"rows": _as_json(rows)})
+        connection.execute(_text(_of_json(table, names)), {"rows": _as_json(rows)})
 
 
 def insert_where_new(
     connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]
 ) -> Sequence[Any]:
     """Insert the rows whose keys are not taken; return the keys of those. Never fails the unit."""
-    return connection.execute(_insertion_where_new(table, connection.dialect.name), rows).all()
+    names = tuple(rows[0])
+    # The keys are asked back, because drivers do not agree on the count of rows of an insert.
+    where_new = f" ON CONFLICT DO NOTHING RETURNING {_named(table.primary_key.columns.keys())}"
+    if connection.dialect.name == "sqlite":
+        places = ", ".join([_places(names)] * len(rows))
+        values = tuple(chain.from_iterable(_as_tuples(connection, table, rows)))
+        found = connection.exec_driver_sql(_into(table, names) + places + where_new, values)
+    else:
+        found = connection.execute(_text(_of_json(table, names) + where_new), {"rows": _as_json(rows)})
+    return found.all()
 
 
 def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
@@ -80,25 +90,56 @@ def insert_new(connection: Connection, table: sa.Table, **values: Any) -> bool:
 
 
 @cache
-def _insertion(table: sa.Table) -> sa.Insert:
-    return sa.insert(table)
+def _into(table: sa.Table, names: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table.name} ({_named(names)}) VALUES "  # noqa: S608 - names of our own tables
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 @cache
-def _insertion_where_new(table: sa.Table, dialect: str) -> sa.Executable:
-    build = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    # The keys are asked back, because drivers do not agree on the count of rows of an insert.
-    return build(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+def _places(names: tuple[str, ...]) -> str:
+    return f"({', '.join('?' * len(names))})"
+
+
+def _as_tuples(
+    connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]
+) -> list[tuple[Any, ...]]:
+    """Return the values as SQLite takes them. SQLAlchemy's own way there takes twice as long."""
+    processors = _processors(table, tuple(rows[0]), connection.dialect)
+    return [
+        tuple(
+            [
+                value if process is None else process(value)
+                for process, value in zip(processors, row.values(), strict=True)
+            ]
+        )
+        for row in rows
+    ]
+
+
+@lru_cache(maxsize=64)  # there is one dialect for each engine
+def _processors(
+    table: sa.Table, names: tuple[str, ...], dialect: Dialect
+) -> tuple[Callable[[Any], Any] | None, ...]:
+    types = (table.c[name].type.dialect_impl(dialect) for name in names)
+    return tuple(each.bind_processor(dialect) for each in types)
 
 
 @cache
-def _of_json(table: sa.Table, names: tuple[str, ...]) -> sa.TextClause:
+def _of_json(table: sa.Table, names: tuple[str, ...]) -> str:
     """Return the insertion of rows that come as one JSON text; PostgreSQL knows the types of their columns."""
-    columns = ", ".join(table.c[name].name for name in names)
-    return sa.text(
+    columns = _named(names)
+    return (
         f"INSERT INTO {table.name} ({columns}) "  # noqa: S608 - names of our own tables
         f"SELECT {columns} FROM json_populate_recordset(NULL::{table.name}, CAST(:rows AS json))"
     )
+
+
+@cache
+def _text(statement: str) -> sa.TextClause:
+    return sa.text(statement)
 
 
 def _as_json(rows: Sequence[dict[str, Any]]) -> str:

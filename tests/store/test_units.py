@@ -216,5 +216,6 @@ def test_a_moment_comes_back_aware_in_utc_whatever_zone_it_was_written_in(databa
 
 def test_a_naive_moment_never_reaches_the_database(database: Database):
     naive = datetime(2030, 1, 1)  # noqa: DTZ001 - that is the point
-    with pytest.raises(sa.exc.StatementError, match="naive"), database.unit() as connection:
+    with pytest.raises((TypeError, ValueError)) as caught, database.unit() as connection:
         insert_new(connection, receipt_keys, version=1, thumbprint="x", created_at=naive, retired_at=None)
+    assert "naive" in f"{caught.value} {caught.value.__cause__}"
