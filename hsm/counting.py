@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hsm.errors import DeviceRefused, DeviceUnavailable, KeyMissing
 from hsm.fleeting import Figures, NotHeld
 
+_WELL = "ok"
 STATES = ("well", "recovering", "away", "stopped", "hung")
 
 # Upper ends in seconds; what took longer is only in the count.
@@ -55,6 +56,10 @@ class _Timing:
         self.seconds = 0.0
         self.steps = [0] * (len(BOUNDS) + 1)
 
+    def add(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.steps[bisect_left(BOUNDS, seconds)] += 1
+
     def latency(self) -> Latency:
         within, total = [], 0
         for count in self.steps:
@@ -75,9 +80,14 @@ class Tally:
         """Count one operation that ended with `error`, or well."""
         with self._lock:
             self._operations[kind, _outcome(error)] += 1
-            timing = self._timings[kind]
-            timing.seconds += seconds
-            timing.steps[bisect_left(BOUNDS, seconds)] += 1
+            self._timings[kind].add(seconds)
+
+    def note_all(self, took: Iterable[tuple[str, float]]) -> None:
+        """Count operations that ended well, each by its kind and its seconds."""
+        with self._lock:
+            for kind, seconds in took:
+                self._operations[kind, _WELL] += 1
+                self._timings[kind].add(seconds)
 
     def read(self) -> tuple[dict[tuple[str, str], int], dict[str, Latency]]:
         """Return operations by kind and outcome, and latencies by kind."""
@@ -88,7 +98,7 @@ class Tally:
 
 def _outcome(error: BaseException | None) -> str:
     if error is None:
-        return "ok"
+        return _WELL
     if isinstance(error, NotHeld):
         return "again"
     if isinstance(error, DeviceUnavailable):

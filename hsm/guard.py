@@ -27,7 +27,7 @@ from hsm.handles import NotFound
 from hsm.limits import Limits
 from hsm.module import Module
 from hsm.recovery import Recovery, TooSoon
-from hsm.turn import Turn
+from hsm.turn import Turn, one_turn
 from hsm.wrapping import NotUndone
 
 T = TypeVar("T")
@@ -97,19 +97,11 @@ class Guard:
 
     def use_together(self, work: Callable[[Turn], T]) -> T:
         """Run work of many uses in one turn and one session; a fault in any of them begins all of it anew."""
-
-        def run(connection: Connection, session: Session) -> T:
-            return work(Turn(connection, session, self._tally))
-
-        return self._run(run, self.module.sharing, "turn")
+        return self._run(one_turn(work, self._tally), self.module.sharing, "turn")
 
     def change_together(self, work: Callable[[Turn], T]) -> T:
         """Run such work alone, so that it can make the keys that are not held."""
-
-        def run(connection: Connection, session: Session) -> T:
-            return work(Turn(connection, session, self._tally, is_alone=True))
-
-        return self._run(run, self.module.lock.exclusive, "turn")
+        return self._run(one_turn(work, self._tally, is_alone=True), self.module.lock.exclusive, "turn")
 
     def make(self, operation: Operation[T]) -> T:
         """Run an operation that makes a session object to use; nobody else is in the module meanwhile."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pkcs11 import Session
@@ -27,15 +27,14 @@ class Turn:
 
     connection: Connection
     session: Session
-    tally: Tally
     is_alone: bool = False  # with the lock: then keys can be made as well
+    took: list[tuple[str, float]] = field(default_factory=list)  # kind and seconds of each that ended well
 
     def use(self, operation: Callable[[Connection, Session], T], kind: str = "other") -> T:
         """Run an operation here and now. What the module says to it is for the guard, and ends the turn."""
-        began = time.perf_counter()
+        began = time.monotonic()
         result = operation(self.connection, self.session)
-        self.tally.note(kind, None, time.perf_counter() - began)
-        beat()
+        self.took.append((kind, beat() - began))
         return result
 
     def make(self, operation: Callable[[Connection, Session], T]) -> T:
@@ -43,3 +42,18 @@ class Turn:
         if not self.is_alone:
             raise NotHeld
         return self.use(operation, "make")
+
+
+def one_turn(
+    work: Callable[[Turn], T], tally: Tally, *, is_alone: bool = False
+) -> Callable[[Connection, Session], T]:
+    """Return the operation that is all of this work, and counts what was done of it."""
+
+    def run(connection: Connection, session: Session) -> T:
+        turn = Turn(connection, session, is_alone)
+        try:
+            return work(turn)
+        finally:
+            tally.note_all(turn.took)
+
+    return run

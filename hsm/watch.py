@@ -37,11 +37,13 @@ class _Call:
         del self.others[id(self)]
 
 
-def beat() -> None:
-    """Say, in the middle of an operation of many calls, that the last one came back."""
+def beat() -> float:
+    """Say, in the middle of an operation of many calls, that the last one came back; returns when, in seconds."""
+    now = time.monotonic()
     call: _Call | None = getattr(_own, "call", None)
     if call is not None:
-        call.since = time.monotonic()
+        call.since = now
+    return now
 
 
 class Watch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +46,7 @@ def _utc(value: datetime | None) -> datetime | None:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
+@lru_cache(maxsize=64)  # all rows of a unit have the same few moments
 def _utc_text(value: datetime | None) -> str | None:
     utc = _utc(value)
     return None if utc is None else utc.isoformat(" ", "microseconds").removesuffix(_OFFSET)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from gateway.wire.errors import WireError
 
@@ -45,6 +46,7 @@ def window(now: datetime, step_seconds: int, back: int, ahead: int) -> range:
     return range(max(0, step - back), step + ahead + 1)
 
 
+@lru_cache(maxsize=64)  # what is told of one batch are few moments
 def format_time(moment: datetime) -> str:
     """Return YYYY-MM-DDTHH:MM:SSZ; parts of a second are cut off. Raises WireError `time` (naive)."""
     if moment.tzinfo is None:

@@ -26,28 +26,32 @@ def _length(size: int) -> bytes:
     return bytes([0x80 | len(octets)]) + octets
 
 
-def encode(tag: int, value: bytes) -> bytes:
-    """Return tag, shortest length and value. Raises WireError `tlv_tag` or `too_long`."""
+def _head(tag: int, size: int) -> bytes:
+    """Return tag and shortest length. Raises WireError `tlv_tag` or `too_long`."""
     if not _is_tag(tag):
         raise WireError("tlv_tag", f"{tag:02X}")
-    if len(value) > MOST_BYTES:
+    if size > MOST_BYTES:
         raise WireError("too_long", f"{tag:02X}")
-    return bytes([tag]) + _length(len(value)) + value
+    return bytes([tag]) + _length(size)
 
 
-# Tag and length of nearly all that is ever written: these records are made many times for each request.
-_HEADS = {
-    (tag, size): bytes((tag, size)) for tag in range(0x100) if _is_tag(tag) for size in range(_SHORT_LENGTHS)
+# Nearly all values are short, and such records are made many times for each request.
+_SHORT_HEADS = {
+    (tag, size): _head(tag, size) for tag in range(0x100) if _is_tag(tag) for size in range(_SHORT_LENGTHS)
 }
 
 
+def encode(tag: int, value: bytes) -> bytes:
+    """Return tag, shortest length and value. Raises WireError `tlv_tag` or `too_long`."""
+    return _head(tag, len(value)) + value
+
+
 def sequence(parts: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return the parts one after the other. Raises WireError `tlv_order` unless tag numbers ascend."""
+    """Return the parts one after the other. Raises WireError as `encode`, `tlv_order` unless tag numbers ascend."""
     listed = list(parts)
     _require_ascending(tuple([tag for tag, _ in listed]))
-    heads = [_HEADS.get((tag, len(value))) for tag, value in listed]
     return b"".join(
-        [encode(*part) if head is None else head + part[1] for head, part in zip(heads, listed, strict=True)]
+        [(_SHORT_HEADS.get((tag, len(value))) or _head(tag, len(value))) + value for tag, value in listed]
     )
 
 
