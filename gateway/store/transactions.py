@@ -42,6 +42,17 @@ _SETTLE_MANY = (
     .values(**_SETTLED, callbacks=transactions.c.callbacks + sa.bindparam("told"))
     .returning(transactions.c.id, transactions.c.callbacks)
 )
+_WAITING = (
+    sa.select(transactions)
+    .where(
+        transactions.c.application_id == sa.bindparam("of_application"),
+        transactions.c.user_id == sa.bindparam("of_user"),
+        WAITS,
+        _IN_TIME,
+    )
+    .order_by(transactions.c.id)
+    .limit(sa.bindparam("most"))
+)
 _SCORINGS = {str(word): word for word in ScoringSetting}
 _CLEAR = sa.delete(contents).where(among(contents.c.transaction_id, "ids"))
 
@@ -121,18 +132,8 @@ def pending_transactions(
     connection: Connection, application_id: str, user_id: str, now: datetime, limit: int
 ) -> list[Transaction]:
     """Return what the user can answer now, oldest first."""
-    rows = connection.execute(
-        sa.select(transactions)
-        .where(
-            transactions.c.application_id == application_id,
-            transactions.c.user_id == user_id,
-            WAITS,
-            transactions.c.expires_at > now,
-        )
-        .order_by(transactions.c.id)
-        .limit(limit)
-    )
-    return [_transaction(row) for row in rows]
+    asked = {"of_application": application_id, "of_user": user_id, "now": now, "most": limit}
+    return [_transaction(row) for row in connection.execute(_WAITING, asked)]
 
 
 def all_pending(connection: Connection, application_id: str, user_id: str) -> list[Transaction]:
