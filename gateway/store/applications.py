@@ -22,6 +22,10 @@ _WITH_APPLICATIONS = (
 )
 _OF_CREDENTIAL = tuple(column.name for column in credentials.c)
 _OF_APPLICATION = tuple(column.name for column in applications.c)
+_POLICY = sa.select(policy_versions).where(
+    policy_versions.c.application_id == sa.bindparam("of_application"),
+    policy_versions.c.version == sa.bindparam("of_version"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +139,7 @@ def _keep_policy(
 
 def find_policy(connection: Connection, application_id: str, version: int) -> PolicyVersion | None:
     """Return the policy that had this version, as it was written then, or None."""
-    chosen = sa.select(policy_versions).where(
-        policy_versions.c.application_id == application_id, policy_versions.c.version == version
-    )
-    row = connection.execute(chosen).one_or_none()
+    row = connection.execute(_POLICY, {"of_application": application_id, "of_version": version}).one_or_none()
     return None if row is None else PolicyVersion(row.version, row.policy, row.created_at)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection, CursorResult, Row
 
 from gateway.store.many import insert_new
 from gateway.store.rows import row_of
@@ -36,6 +36,14 @@ class Authentication:
 
 
 _row_of = row_of(Authentication)
+_BY_ID = sa.select(authentications).where(
+    authentications.c.id == sa.bindparam("of_id"),
+    authentications.c.application_id == sa.bindparam("of_application"),
+)
+_BY_MESSAGE = sa.select(authentications).where(
+    authentications.c.keyset_id == sa.bindparam("of_keyset"),
+    authentications.c.message_sha256 == sa.bindparam("of_message"),
+)
 
 
 def insert_authentication(connection: Connection, made: Authentication) -> bool:
@@ -47,20 +55,12 @@ def find_authentication(
     connection: Connection, application_id: str, authentication_id: str
 ) -> Authentication | None:
     """Return the application's authentication, or None."""
-    return _find(
-        connection,
-        authentications.c.id == authentication_id,
-        authentications.c.application_id == application_id,
-    )
+    return _one(connection.execute(_BY_ID, {"of_id": authentication_id, "of_application": application_id}))
 
 
 def find_by_message(connection: Connection, keyset_id: str, message_sha256: bytes) -> Authentication | None:
     """Return the authentication for which this message of the keyset served, or None."""
-    return _find(
-        connection,
-        authentications.c.keyset_id == keyset_id,
-        authentications.c.message_sha256 == message_sha256,
-    )
+    return _one(connection.execute(_BY_MESSAGE, {"of_keyset": keyset_id, "of_message": message_sha256}))
 
 
 def list_authentications(
@@ -76,8 +76,8 @@ def list_authentications(
     return [_authentication(row) for row in rows]
 
 
-def _find(connection: Connection, *conditions: sa.ColumnElement[bool]) -> Authentication | None:
-    row = connection.execute(sa.select(authentications).where(*conditions)).one_or_none()
+def _one(found: CursorResult[Any]) -> Authentication | None:
+    row = found.one_or_none()
     return None if row is None else _authentication(row)
 
 

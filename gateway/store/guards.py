@@ -10,6 +10,17 @@ from sqlalchemy.engine import Connection
 from gateway.store.many import insert_new, insert_where_new
 from gateway.store.tables import idempotency, replays
 
+_THIS = sa.and_(
+    idempotency.c.application_id == sa.bindparam("of_application"),
+    idempotency.c.key == sa.bindparam("of_key"),
+)
+_REMEMBERED = sa.select(idempotency).where(_THIS)
+_FINISH = (
+    sa.update(idempotency)
+    .where(_THIS)
+    .values(state="done", resource=sa.bindparam("to_resource"), expires_at=sa.bindparam("until"))
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
@@ -49,9 +60,7 @@ def remember_request(
     )
     if fresh:
         return None
-    row = connection.execute(
-        sa.select(idempotency).where(idempotency.c.application_id == application_id, idempotency.c.key == key)
-    ).one()
+    row = connection.execute(_REMEMBERED, {"of_application": application_id, "of_key": key}).one()
     return Remembered(request_sha256=row.request_sha256, resource=row.resource)
 
 
@@ -59,11 +68,8 @@ def finish_request(
     connection: Connection, application_id: str, key: str, resource: str, expires_at: datetime
 ) -> None:
     """Note what came of the request, and until when it is remembered."""
-    connection.execute(
-        sa.update(idempotency)
-        .where(idempotency.c.application_id == application_id, idempotency.c.key == key)
-        .values(state="done", resource=resource, expires_at=expires_at)
-    )
+    named = {"of_application": application_id, "of_key": key}
+    connection.execute(_FINISH, {**named, "to_resource": resource, "until": expires_at})
 
 
 def forget_request(connection: Connection, application_id: str, key: str) -> None:

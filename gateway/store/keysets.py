@@ -17,13 +17,19 @@ from gateway.store.users import of_applications, user_of
 _COLUMNS = tuple(column.name for column in keysets.c)
 _row_of_keyset = row_of(Keyset)
 _INSERT = sa.insert(keysets)
-_OF_USER = (
-    sa.select(keysets)
-    .where(
-        keysets.c.application_id == sa.bindparam("application_id"),
-        keysets.c.user_id == sa.bindparam("user_id"),
+_IS_OF_USER = sa.and_(
+    keysets.c.application_id == sa.bindparam("application_id"),
+    keysets.c.user_id == sa.bindparam("user_id"),
+)
+_OF_USER = sa.select(keysets).where(_IS_OF_USER).order_by(keysets.c.id)
+_VALID = sa.select(keysets.c.id).where(_IS_OF_USER, keysets.c.valid_until > sa.bindparam("now")).limit(1)
+_CAN_SIGN = _VALID.where(keysets.c.status == KeysetStatus.ACTIVE)
+_NOT_LAPSED = sa.or_(keysets.c.lapses_at.is_(None), keysets.c.lapses_at > sa.bindparam("now"))
+_CAN_CONFIRM = _VALID.where(
+    sa.or_(
+        keysets.c.status == KeysetStatus.ACTIVE,
+        sa.and_(keysets.c.status == KeysetStatus.ISSUED, keysets.c.renews.is_(None), _NOT_LAPSED),
     )
-    .order_by(keysets.c.id)
 )
 _OF_USERS = (
     sa.select(keysets)
@@ -126,24 +132,8 @@ def can_confirm(
     connection: Connection, application_id: str, user_id: str, now: datetime, *, needs_kpublic: bool
 ) -> bool:
     """Say whether a keyset of the user could confirm something now; one with Kpublic if that is needed."""
-    usable: sa.ColumnElement[bool] = keysets.c.status == KeysetStatus.ACTIVE
-    if not needs_kpublic:
-        not_lapsed = sa.or_(keysets.c.lapses_at.is_(None), keysets.c.lapses_at > now)
-        unregistered = sa.and_(
-            keysets.c.status == KeysetStatus.ISSUED, keysets.c.renews.is_(None), not_lapsed
-        )
-        usable = sa.or_(usable, unregistered)
-    found = connection.execute(
-        sa.select(keysets.c.id)
-        .where(
-            keysets.c.application_id == application_id,
-            keysets.c.user_id == user_id,
-            keysets.c.valid_until > now,
-            usable,
-        )
-        .limit(1)
-    )
-    return found.first() is not None
+    asked = {"application_id": application_id, "user_id": user_id, "now": now}
+    return connection.execute(_CAN_SIGN if needs_kpublic else _CAN_CONFIRM, asked).first() is not None
 
 
 def _keyset(row: Row[Any] | tuple[Any, ...]) -> Keyset:

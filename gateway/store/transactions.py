@@ -55,6 +55,31 @@ _WAITING = (
 )
 _SCORINGS = {str(word): word for word in ScoringSetting}
 _CLEAR = sa.delete(contents).where(among(contents.c.transaction_id, "ids"))
+_INSERT, _INSERT_PART = sa.insert(transactions), sa.insert(contents)
+_COUNT_FAILURE = (
+    sa.update(transactions)
+    .where(transactions.c.id == sa.bindparam("of_id"))
+    .values(failures=transactions.c.failures + 1)
+    .returning(transactions.c.failures)
+)
+_PARTS = (
+    sa.select(contents.c.data)
+    .where(
+        contents.c.transaction_id == sa.bindparam("of_id"),
+        contents.c.part.between(sa.bindparam("first"), sa.bindparam("last")),
+    )
+    .order_by(contents.c.part)
+)
+_ATTEMPTS = (
+    sa.select(attempts).where(attempts.c.transaction_id == sa.bindparam("of_id")).order_by(attempts.c.id)
+)
+_NOT_ACCEPTED = sa.select(sa.func.count()).where(
+    attempts.c.transaction_id == sa.bindparam("of_id"), attempts.c.outcome != Outcome.ACCEPTED
+)
+_USES = tuple(
+    sa.select(table.c.id).where(table.c.keyset_id == sa.bindparam("of_keyset")).limit(1)
+    for table in (attempts, authentications)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +109,10 @@ _row_of_attempt = row_of(Attempt)
 
 def insert_transaction(connection: Connection, transaction: Transaction, content: bytes) -> None:
     """Add a transaction with its content, cut into parts so that a phone's part is read without the rest."""
-    connection.execute(sa.insert(transactions), _row_of_transaction(transaction))
+    connection.execute(_INSERT, _row_of_transaction(transaction))
     for part, start in enumerate(range(0, len(content), PART_BYTES)):
-        connection.execute(
-            sa.insert(contents).values(
-                transaction_id=transaction.id, part=part, data=content[start : start + PART_BYTES]
-            )
-        )
+        data = content[start : start + PART_BYTES]
+        connection.execute(_INSERT_PART, {"transaction_id": transaction.id, "part": part, "data": data})
 
 
 def find_transaction(connection: Connection, application_id: str, transaction_id: str) -> Transaction | None:
@@ -210,27 +232,14 @@ def settle_transactions(
 
 def count_failure(connection: Connection, transaction_id: str) -> int:
     """Count one more wrong answer and return the new number."""
-    statement = (
-        sa.update(transactions)
-        .where(transactions.c.id == transaction_id)
-        .values(failures=transactions.c.failures + 1)
-        .returning(transactions.c.failures)
-    )
-    return int(connection.execute(statement).scalar_one())
+    return int(connection.execute(_COUNT_FAILURE, {"of_id": transaction_id}).scalar_one())
 
 
 def read_content(connection: Connection, transaction_id: str, offset: int, length: int) -> bytes:
     """Return ``length`` bytes of the content from ``offset``, fewer at its end; empty once it is cleared."""
     first, last = offset // PART_BYTES, (offset + length - 1) // PART_BYTES
-    rows: Sequence[bytes] = (
-        connection.execute(
-            sa.select(contents.c.data)
-            .where(contents.c.transaction_id == transaction_id, contents.c.part.between(first, last))
-            .order_by(contents.c.part)
-        )
-        .scalars()
-        .all()
-    )
+    asked = {"of_id": transaction_id, "first": first, "last": last}
+    rows: Sequence[bytes] = connection.execute(_PARTS, asked).scalars().all()
     start = offset - first * PART_BYTES
     return b"".join(rows)[start : start + length]
 
@@ -243,25 +252,17 @@ def insert_attempts(connection: Connection, made: Sequence[Attempt]) -> None:
 
 def count_not_accepted(connection: Connection, transaction_id: str) -> int:
     """Return how many refused and late attempts at the transaction are kept."""
-    statement = sa.select(sa.func.count()).where(
-        attempts.c.transaction_id == transaction_id, attempts.c.outcome != Outcome.ACCEPTED
-    )
-    return int(connection.execute(statement).scalar_one())
+    return int(connection.execute(_NOT_ACCEPTED, {"of_id": transaction_id}).scalar_one())
 
 
 def was_used(connection: Connection, keyset_id: str) -> bool:
     """Say whether any answer to a transaction, or authentication, was ever given with the keyset."""
-    return any(
-        connection.execute(sa.select(table.c.id).where(table.c.keyset_id == keyset_id).limit(1)).first()
-        for table in (attempts, authentications)
-    )
+    return any(connection.execute(each, {"of_keyset": keyset_id}).first() for each in _USES)
 
 
 def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:
     """Return every attempt at the transaction, oldest first."""
-    rows = connection.execute(
-        sa.select(attempts).where(attempts.c.transaction_id == transaction_id).order_by(attempts.c.id)
-    )
+    rows = connection.execute(_ATTEMPTS, {"of_id": transaction_id})
     return [Attempt(**{**row._mapping, "verified": tuple(row.verified)}) for row in rows]
 
 
