@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 from gateway.refusals import Refusal
 from gateway.rules.device import Device
 from gateway.rules.keyset import Keyset
-from gateway.scenarios.adoption import Bound, Planned, bind_all, gather, write_all
+from gateway.scenarios.adoption import Bound, Issue, Planned, bind_all, gather, write_all
+from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import activation_codes, make_package, wrapping_key
 from gateway.wire.package import Package
@@ -30,6 +31,17 @@ class Adopted:
     package: Package
 
 
+@dataclass(frozen=True, slots=True)
+class _Torn:
+    """User and keysets, read for a whole group by a statement each, do not go together: one may have changed between.
+
+    Whether a row is broken shows at the next attempt.
+    """
+
+    issue: Issue
+    package: Package
+
+
 async def adopt(ctx: Context, planned: Sequence[Planned]) -> list[Adopted | Exception]:
     """Have planned keys made, and write the keysets with the HSM's MACs; bind again where a user changed meanwhile.
 
@@ -43,16 +55,20 @@ async def adopt(ctx: Context, planned: Sequence[Planned]) -> list[Adopted | Exce
         bound = await ctx.on_device(_make_all, ctx, planned)
     except Exception as error:  # noqa: BLE001 - it belongs to who asked for these keys
         return [error] * len(planned)
-    good = [each for each in bound if not isinstance(each, Exception)]
-    written = await ctx.unit_of_all(write_all, good)
+    written = await ctx.unit_of_all(write_all, [each for each in bound if isinstance(each, Bound)])
     following = iter(written)
     return [
-        each if isinstance(each, Exception) else await _finished(ctx, each, next(following)) for each in bound
+        each
+        if isinstance(each, Exception)
+        else await _finished(ctx, each, next(following) if isinstance(each, Bound) else None)
+        for each in bound
     ]
 
 
-async def _finished(ctx: Context, bound: Bound, device: Device | Exception | None) -> Adopted | Exception:
-    """Return what came of it, after as many further attempts as it takes."""
+async def _finished(
+    ctx: Context, bound: Bound | _Torn, device: Device | Exception | None
+) -> Adopted | Exception:
+    """Return what came of it, after as many further attempts as it takes, each on what is there at one moment."""
     tries = 1
     while device is None and tries < _TRIES:
         tries += 1
@@ -62,21 +78,26 @@ async def _finished(ctx: Context, bound: Bound, device: Device | Exception | Non
             (device,) = await ctx.unit(write_all, [bound])
         except Exception as error:  # noqa: BLE001 - it belongs to who asked for these keys
             return error
-    if device is None:
+    if isinstance(device, Exception):
+        return device
+    if device is None or not isinstance(bound, Bound):
         return Refusal("concurrent_change")
-    return device if isinstance(device, Exception) else Adopted(bound.fresh, device, bound.package)
+    return Adopted(bound.fresh, device, bound.package)
 
 
-def _make_all(ctx: Context, planned: Sequence[Planned]) -> list[Bound | Exception]:
+def _make_all(ctx: Context, planned: Sequence[Planned]) -> list[Bound | _Torn | Exception]:
     """Make the keys of each, and bind the keysets; those of users who have none yet, in one turn."""
     pairs = list(zip(planned, _packages(ctx, planned), strict=True))
     first = [(each, package) for each, package in pairs if isinstance(package, Package) and each.is_first]
     bound = iter(_bind_first(ctx, first))
 
-    def made(each: Planned, package: Package | Exception) -> Bound | Exception:
+    def made(each: Planned, package: Package | Exception) -> Bound | _Torn | Exception:
         if isinstance(package, Exception):
             return package
-        return next(bound) if each.is_first else _attempt(bind_all, ctx, each, package)
+        if each.is_first:
+            return next(bound)
+        found = _attempt(bind_all, ctx, each, package)
+        return _Torn(each.issue, package) if isinstance(found, BrokenBinding) else found
 
     return [made(*pair) for pair in pairs]
 

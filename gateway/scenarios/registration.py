@@ -81,6 +81,11 @@ def _gather_renewed(connection: Connection, caller: Caller, body: Register) -> K
     """Return the keyset that this one renews, while it is open: it ends when this one begins, on the same device."""
     if caller.keyset.renews is None:
         return None
+    user = users.find_user(connection, caller.application.id, caller.user.user_id)
+    if (
+        user is None or user.version != caller.user.version
+    ):  # what is read here would not go with what was then
+        raise Refusal("concurrent_change", "the user changed meanwhile")
     old = keysets.find_keyset(connection, caller.keyset.renews)
     if old is None or old.status not in keyset_rules.OPEN:
         return None
