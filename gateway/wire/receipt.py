@@ -3,12 +3,11 @@
 A compact JWS (RFC 7515) with ES256 (RFC 7518). Source: docs/reference/wire.md, "Receipt".
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-
-import orjson
 
 from gateway.wire import base64s, signature
 from gateway.wire.code import CODE_BYTES
@@ -85,8 +84,11 @@ class ReceiptClaims:
         return {name: value for name, value in claims.items() if value is not None}
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _part(members: Mapping[str, object]) -> str:
-    return base64s.url_encode(orjson.dumps(members))
+    return base64s.url_encode(_encoder.encode(members).encode("utf-8"))
 
 
 def signing_input(kid: str, claims: ReceiptClaims) -> bytes:
