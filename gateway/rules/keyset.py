@@ -97,12 +97,12 @@ def next_status(status: KeysetStatus, action: KeysetAction) -> KeysetStatus:
 def spent_keys(keyset: Keyset, *, answered: bool) -> tuple[str, ...]:
     """Return the handles nobody needs any more: none of an open keyset, Kauth of one that has ended.
 
-    Khmac as well where the keyset never came into use and no answer was given with it; else it verifies
-    old answers for ever.
+    Khmac as well where the keyset was never registered and no answer was given with it; else it verifies old answers
+    for ever.
     """
     if keyset.status in (*OPEN, KeysetStatus.UNREADABLE):
         return ()
-    if keyset.status in (KeysetStatus.VOID, KeysetStatus.LAPSED) and not answered:
+    if keyset.registered_at is None and not answered:
         return keyset.khmac, keyset.kauth
     return (keyset.kauth,)
 

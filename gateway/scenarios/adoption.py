@@ -23,6 +23,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.idempotency import Once, finish
 from gateway.scenarios.packaging import Plan
 from gateway.scenarios.recording import Origin, make_event, record
+from gateway.scenarios.spent import doom_spent
 from gateway.store import devices, keysets, loose_keys, users
 from gateway.store.database import Connection
 from gateway.store.events import Event
@@ -208,7 +209,7 @@ def _end(connection: Connection, bound: Bound, place: _Place) -> list[Event]:
     lines = [_event(issue, EventType.KEYSET_ISSUED, "issued", fresh.id, made)]
     for seen, changed in bound.ended:
         keysets.change_keyset(connection, seen, changed)
-        loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, plan.now)
+        doom_spent(connection, changed, plan.now)
         lines.append(_event(issue, EventType.KEYSET_ENDED, "deleted", seen.id, {}, "replaced"))
     for device_id in sorted(place.gone):
         detail = {"device_id": device_id}

@@ -21,7 +21,8 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import device_view
-from gateway.store import devices, keysets, loose_keys, users
+from gateway.scenarios.spent import doom_spent
+from gateway.store import devices, keysets, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.store.events import Event
@@ -118,7 +119,7 @@ def _settle(connection: Connection, application: Application, removal: _Removal,
     lines = [_event(EventType.DEVICE_REMOVED, removal, origin)]
     for keyset, changed in removal.ended:
         keysets.change_keyset(connection, keyset, changed)
-        loose_keys.doom_keys(connection, keynames.on_token([keyset.kauth]), keyset.id, removal.now)
+        doom_spent(connection, changed, removal.now)
         lines.append(_event(EventType.KEYSET_ENDED, removal, origin, keyset.id))
     devices.remove_devices(connection, [device.id], removal.now)
     record(connection, lines)

@@ -55,10 +55,12 @@ class KeyVersions:
         """Learn of newer versions, and forget those that are gone. Talks to the device."""
         newest = self.newest
         self._learn(newest + 1, 1)
-        if self._find(newest) is None:
-            return  # the login is lost, and everything seems to be gone
-        for version in self.numbers:
-            if version < newest and self._find(version) is None:
+        # In some modules a search reads the whole token, so nothing is looked for that needs not be.
+        older = [version for version in self.numbers if version < newest]
+        if not older or self._find(newest) is None:
+            return  # without the newest the login is lost, and everything seems to be gone
+        for version in older:
+            if self._find(version) is None:
                 self._known = {number: ref for number, ref in self._known.items() if number != version}
 
     def _learn(self, first: int, most_missing: int) -> None:

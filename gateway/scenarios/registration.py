@@ -20,6 +20,7 @@ from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
+from gateway.scenarios.spent import doom_spent
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import devices, keysets, loose_keys, transactions, users
 from gateway.store.database import Connection
@@ -189,7 +190,7 @@ def _keep_device(connection: Connection, body: Register, keyset: Keyset) -> Devi
 def _write_end(connection: Connection, caller: Caller, old: Keyset, ended: Keyset) -> None:
     if not keysets.change_keyset(connection, old, ended):
         raise Refusal("concurrent_change", "the keys before changed meanwhile")
-    loose_keys.doom_keys(connection, keynames.on_token([old.kauth]), old.id, caller.now)
+    doom_spent(connection, ended, caller.now)
     ids = {"application_id": old.application_id, "user_id": old.user_id, "keyset_id": old.id}
     ended_event = make_event(
         EventType.KEYSET_ENDED, "deleted", caller.now, caller.origin, reason="renewed", **ids

@@ -22,7 +22,8 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
 from gateway.scenarios.representation import keyset_view, user_view
-from gateway.store import applications, devices, keysets, loose_keys, transactions, users
+from gateway.scenarios.spent import doom_spent
+from gateway.store import applications, devices, keysets, transactions, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from hsm.errors import DeviceError
@@ -193,7 +194,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     for seen, changed in change.rebound:
         keysets.change_keyset(connection, seen, changed)
         if changed.status is not seen.status:
-            loose_keys.doom_keys(connection, keynames.on_token([seen.kauth]), seen.id, change.now)
+            doom_spent(connection, changed, change.now)
     lines += [bindings.alarm(keyset, change.now, origin) for keyset in change.broken]
     record(connection, lines)
     if change.action is UserAction.DELETE:

@@ -10,7 +10,7 @@ from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery, KeysetStatus
 from gateway.rules.policy import Policy
 from gateway.rules.user import UserAction
-from gateway.scenarios import housekeeping
+from gateway.scenarios import device_lifecycle, housekeeping
 from gateway.scenarios.verification import Question, verify_signature
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_account import Shown
@@ -172,3 +172,34 @@ def test_a_broken_row_that_lapses_costs_nobody_a_key_and_holds_nobody_up(bench: 
     assert [row.keyset_id for row in bench.rows(ALARM)] == [forged]
     ended = bench.rows("SELECT keyset_id FROM events WHERE type = 'keyset.ended'")
     assert [row.keyset_id for row in ended] == [honest]
+
+
+@pytest.mark.parametrize("how", ["issued again", "user deleted", "device removed"])
+def test_keys_that_were_never_used_leave_nothing_on_the_token(any_bench: Bench, how: str):
+    """Else whoever may have keys made could fill the token with them, for everybody."""
+    bench = any_bench
+    run(bench.create_user("anna"))
+    before = _names(bench)
+    for _ in range(3):
+        issued = run(bench.issue("anna"))
+    if how == "issued again":
+        assert len(_names(bench) - before) == 6
+    elif how == "user deleted":
+        run(bench.change("anna", UserAction.DELETE))
+    else:
+        device = issued.keyset["device"]["id"]
+        run(device_lifecycle.remove_device(bench.ctx, bench.asker.application, "anna", device, ORIGIN))
+    _sweep(bench)
+    assert len(_names(bench) - before) == (2 if how == "issued again" else 0)
+    assert bench.rows(ALARM) == []
+
+
+def test_a_replaced_keyset_that_answered_by_code_alone_keeps_what_verifies_the_answer(any_bench: Bench):
+    with _without_kpublic(any_bench) as bench:
+        phone, shown = run(_answered(bench))
+        run(bench.issue("anna"))
+        _sweep(bench)
+        keyset = bench.keyset(phone.account.keyset)
+        assert keyset.status is KeysetStatus.DELETED
+        assert (keyset.khmac in _names(bench), keyset.kauth in _names(bench)) == (True, False)
+        assert run(_verdict(bench, shown))

@@ -1,5 +1,6 @@
 """What does the store say when the database is away, and is everything whole when it is back?"""
 
+import tempfile
 import threading
 import time
 import traceback
@@ -155,10 +156,13 @@ def test_connections_killed_while_nobody_used_them_are_replaced_unnoticed(postgr
         idle.ping()
 
 
-def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path):
-    with opened(f"postgresql+psycopg://countersign@/postgres?host={tmp_path}") as nowhere:
+def test_a_server_that_is_not_there_is_an_outage():
+    with (
+        tempfile.TemporaryDirectory() as folder,  # short: a socket's path has 107 bytes at most
+        opened(f"postgresql+psycopg://countersign@/postgres?host={folder}") as nowhere,
+    ):
         told = _fails(nowhere.ping)
-    assert str(tmp_path) in told
+    assert folder in told
     assert "No such file" in told
 
 
