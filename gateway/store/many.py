@@ -106,7 +106,7 @@ def _places(names: tuple[str, ...]) -> str:
 def _as_tuples(
     connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]
 ) -> list[tuple[Any, ...]]:
-    """Return the values as SQLite takes them. SQLAlchemy's own way there takes twice as long."""
+    """Return the values as SQLite takes them; on SQLAlchemy's own way, an insertion takes half as long again."""
     processors = _processors(table, tuple(rows[0]), connection.dialect)
     return [
         tuple(
