@@ -83,9 +83,8 @@ def _gather_renewed(connection: Connection, caller: Caller, body: Register) -> K
     if caller.keyset.renews is None:
         return None
     user = users.find_user(connection, caller.application.id, caller.user.user_id)
-    if (
-        user is None or user.version != caller.user.version
-    ):  # what is read here would not go with what was then
+    # Else what is read here would not go with the user's state as the request was authenticated.
+    if user is None or user.version != caller.user.version:
         raise Refusal("concurrent_change", "the user changed meanwhile")
     old = keysets.find_keyset(connection, caller.keyset.renews)
     if old is None or old.status not in keyset_rules.OPEN:
