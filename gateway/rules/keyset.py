@@ -1,7 +1,8 @@
 """What a keyset may be used for: its states, and the checks before each use."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from gateway.refusals import Refusal
@@ -42,6 +43,8 @@ TRANSITIONS: dict[tuple[KeysetStatus, KeysetAction], KeysetStatus] = {
 }
 
 OPEN = (KeysetStatus.ISSUED, KeysetStatus.ACTIVE)
+# Keys that were in use leave what verifies old answers on the token for ever: one phone must not fill it.
+_RENEWALS_MOST, _RENEWALS_WITHIN = 10, timedelta(days=1)
 
 
 class Delivery(StrEnum):
@@ -123,3 +126,12 @@ def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_re
         if not registering and (kpublic_required or keyset.renews is not None):
             return "keyset is not registered"
     return None
+
+
+def require_few_renewals(present: Iterable[Keyset], device_id: str, now: datetime) -> None:
+    """Refuse (``too_many_renewals``) a device that was given new keys very often lately, of those its user ever had."""
+    since = now - _RENEWALS_WITHIN
+    lately = [each for each in present if each.renews and each.device_id == device_id]
+    if sum(each.created_at > since for each in lately) >= _RENEWALS_MOST:
+        detail = f"A device gets new keys {_RENEWALS_MOST} times in 24 hours at most."
+        raise Refusal("too_many_renewals", detail=detail)

@@ -7,7 +7,7 @@ leaves a phone that can go on: with the old keys it asks once more, and the rene
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from gateway.refusals import Refusal
@@ -33,8 +33,6 @@ from gateway.wire.bodies import Renew
 from gateway.wire.message import KEY_MEDIA_TYPE, Message, Operation
 
 _TRIES = 5
-# Keys that were in use leave what verifies old answers on the token for ever: one phone must not fill it.
-_RENEWALS_MOST, _RENEWALS_WITHIN = 10, timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +126,9 @@ def _write_refusal(connection: Connection, caller: Caller, verdict: Verdict) -> 
 def _plan_keys(connection: Connection, caller: Caller, plan: Plan) -> None:
     user = users.lock_user(connection, caller.application.id, caller.user.user_id)
     require_unchanged(connection, caller, user, caller.now)
-    _require_room(keysets.keysets_of(connection, caller.application.id, caller.user.user_id), plan)
+    present = keysets.keysets_of(connection, caller.application.id, caller.user.user_id)
+    keyset_rules.require_few_renewals(present, plan.device_id, plan.now)
     loose_keys.plan_keys(connection, plan.stored, plan.keyset_id, plan.now)
-
-
-def _require_room(present: Sequence[Keyset], plan: Plan) -> None:
-    since = plan.now - _RENEWALS_WITHIN
-    lately = [each for each in present if each.renews and each.device_id == plan.device_id]
-    if sum(each.created_at > since for each in lately) >= _RENEWALS_MOST:
-        detail = f"A device gets new keys {_RENEWALS_MOST} times in 24 hours at most."
-        raise Refusal("too_many_renewals", detail=detail)
 
 
 async def _adopt(ctx: Context, caller: Caller, plan: Plan, fresh: Keyset) -> None:
