@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from gateway.api.problems import Reply, problem_reply
 from gateway.api.recorder import RequestLine
-from gateway.api.requests import Peers, make_origin, new_request_id, send
+from gateway.api.requests import Peers, make_origin, new_request_id, send, shown_authcode
 from gateway.api.throttle import Throttle
 from gateway.refusals import Outage, Refusal
 from gateway.scenarios.context import Context
 from gateway.scenarios.phone_recording import record_refused
+from gateway.scenarios.recording import Origin
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _ROUTE = "no route"
@@ -35,7 +36,9 @@ def fallback_handlers(
         )
         throttle.count(address)
         if door == "client" and refusal.problem.code != "too_many_failures":
-            reason = await _record(ctx, request_id, address, reason)
+            # What is refused by its address alone is not read, so no hash of its body is kept.
+            origin = make_origin(request_id, "unknown", address, None, shown_authcode(request))
+            reason = await _record(ctx, origin, reason)
         line.finish(reply, reason)
         return send(reply, request_id)
 
@@ -50,9 +53,9 @@ def _refusal(throttle: Throttle, address: str | None, status: int) -> Refusal:
     return Refusal(_CODES[status], _ROUTE)
 
 
-async def _record(ctx: Context, request_id: str, address: str | None, reason: str) -> str:
+async def _record(ctx: Context, origin: Origin, reason: str) -> str:
     try:
-        await record_refused(ctx, None, "unknown action", make_origin(request_id, "unknown", address, None))
+        await record_refused(ctx, None, "unknown action", origin)
     except Outage as outage:
         return f"{reason}; {outage}"
     return reason

@@ -14,6 +14,8 @@ from gateway.clock import Clock
 from gateway.ids import new_id
 from gateway.refusals import Refusal
 from gateway.scenarios.recording import Origin
+from gateway.wire import authcode
+from gateway.wire.errors import WireError
 
 _ADDRESS_MOST = 64
 _BODY_SECONDS = 30
@@ -104,14 +106,20 @@ def require_json(request: Request) -> None:
         raise Refusal("unsupported_media_type", "Content-Type is not application/json")
 
 
+def shown_authcode(request: Request) -> bytes | None:
+    """Return the authentication code that a phone's request shows; None if it has no valid header."""
+    try:
+        return authcode.parse_header(request.headers.getlist(authcode.HEADER))
+    except WireError:
+        return None
+
+
 def make_origin(
-    request_id: str, action: str, address: str | None, raw: bytes | None, authcode: bytes | None = None
+    request_id: str, action: str, address: str | None, raw: bytes | None, shown: bytes | None = None
 ) -> Origin:
     """Return where a request came from, as the events keep it: the hash of the body, never the body."""
     digest = None if raw is None else hashlib.sha256(raw).digest()
-    return Origin(
-        request_id=request_id, action=action, address=address, body_sha256=digest, authcode=authcode
-    )
+    return Origin(request_id=request_id, action=action, address=address, body_sha256=digest, authcode=shown)
 
 
 def send(reply: Reply, request_id: str) -> Response:

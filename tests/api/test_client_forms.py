@@ -1,6 +1,7 @@
 """What does the phone's door do with requests that are not the strict JSON it asks for?"""
 
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -61,7 +62,9 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 def test_what_is_not_strict_json_is_refused_unproved(probe: Probe, broken: Callable[[bytes], bytes]) -> None:
     raw = broken(probe.phone.envelope(APPROVE, probe.body()))
     answer = probe.phone.send(APPROVE, raw)
-    probe.expect(answer, 400, "malformed_request", proved=False, event=FAILED)
+    event = probe.expect(answer, 400, "malformed_request", proved=False, event=FAILED)
+    assert event["authcode"] == probe.phone.authcode(raw)
+    assert event["body_sha256"] == hashlib.sha256(raw).digest()
     probe.still_works()
 
 
@@ -182,8 +185,9 @@ def test_another_media_type_or_any_encoding_is_refused(probe: Probe, change: dic
     "action", ["transactions.delete", "keys", "", "transactions.approve/", "../v1/users/x"]
 )
 def test_an_unknown_action_is_refused_and_recorded(probe: Probe, action: str) -> None:
-    answer = probe.phone.request(action, {})
-    probe.expect(answer, 404, "not_found", proved=False, event=FAILED)
+    raw = probe.phone.envelope(action, {})
+    event = probe.expect(probe.phone.send(action, raw), 404, "not_found", proved=False, event=FAILED)
+    assert event["authcode"] == probe.phone.authcode(raw)
     probe.still_works()
 
 

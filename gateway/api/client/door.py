@@ -17,7 +17,15 @@ from gateway.api.health import health_routes
 from gateway.api.problems import Reply, json_reply, problem_reply
 from gateway.api.read_to_end import ReadToEnd
 from gateway.api.recorder import RequestLine
-from gateway.api.requests import Peers, make_origin, new_request_id, read_body, require_json, send
+from gateway.api.requests import (
+    Peers,
+    make_origin,
+    new_request_id,
+    read_body,
+    require_json,
+    send,
+    shown_authcode,
+)
 from gateway.api.throttle import Throttle
 from gateway.refusals import Refusal
 from gateway.scenarios import phone_recording
@@ -26,7 +34,6 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.phone_reading import Mark, pending_after
 from gateway.scenarios.together import Together
 from gateway.wire import authcode
-from gateway.wire.errors import WireError
 from gateway.wire.request import MOST_REQUEST_BYTES, parse_envelope
 
 
@@ -93,18 +100,14 @@ async def _answer(
         result = await ACTIONS[action].scenario(ctx, caller)
         return await _proved(ctx, caller, _reply(result)), None, None
     except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
-        origin = make_origin(request_id, action, address, raw)
+        origin = make_origin(request_id, action, address, raw, shown_authcode(request))
         return await _refused(ctx, caller, error, origin.request_id, origin)
 
 
 def _parse(request: Request, action: str, raw: bytes, request_id: str, address: str | None) -> ClientRequest:
-    envelope = parse_envelope(raw, action)
-    try:
-        presented: bytes | None = authcode.parse_header(request.headers.getlist(authcode.HEADER))
-    except WireError:
-        presented = None
-    origin = make_origin(request_id, action, address, raw, presented)
-    return ClientRequest(raw=raw, envelope=envelope, authcode=presented, origin=origin)
+    envelope, shown = parse_envelope(raw, action), shown_authcode(request)
+    origin = make_origin(request_id, action, address, raw, shown)
+    return ClientRequest(raw=raw, envelope=envelope, authcode=shown, origin=origin)
 
 
 def _reply(result: Any) -> Reply:
