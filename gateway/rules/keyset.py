@@ -116,10 +116,10 @@ def why_unusable(keyset: Keyset, now: datetime, *, registering: bool, kpublic_re
     An ``issued`` keyset may only register, unless the policy does without Kpublic. One that renews another may always
     only register: it is bound to no device yet, and needs no signature, which the keys before perhaps do.
     """
+    if keyset.valid_until <= now:  # first, as the specification has it
+        return "keyset has expired"
     if keyset.status not in OPEN:
         return f"keyset is {keyset.status}"
-    if keyset.valid_until <= now:
-        return "keyset has expired"
     if keyset.status is KeysetStatus.ISSUED:
         if keyset.lapses_at is not None and keyset.lapses_at <= now:
             return "keyset has lapsed"

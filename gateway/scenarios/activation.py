@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from gateway.refusals import Refusal
+from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as user_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
@@ -27,8 +28,9 @@ async def give_activation_code(
     """
     now = ctx.clock.now()
     keyset, user = await ctx.reading(_find_issued, asker, user_id, keyset_id)
-    if keyset.lapses_at is not None and keyset.lapses_at <= now:
-        raise Refusal("keyset_not_open", "the keyset has lapsed")
+    why = keyset_rules.why_unusable(keyset, now, registering=True, kpublic_required=False)
+    if why is not None:
+        raise Refusal("keyset_not_open", why)
     code = await ctx.on_device(_bound_code, ctx, keyset, user)
     await ctx.unit(_mark_given, keyset, origin, now)
     return secrets_wire.group(code)

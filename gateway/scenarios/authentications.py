@@ -59,7 +59,6 @@ async def create_authentication(ctx: Context, caller: Caller) -> dict[str, Any]:
     """
     body = bodies.Authentication.read(caller.envelope.body)
     caller.require_allowed_unlocking()
-    caller.require_allowed_unlocking()
     match = require_match(caller.application.policy, caller.user.user_id, body.media_type, body.content)
     policy = caller.application.policy
     scored = await ctx.reading(_weigh, caller) if is_scored(policy, None) else None

@@ -75,6 +75,11 @@ def test_a_keyset_is_used_only_as_the_table_says(
     assert why_unusable(keyset, NOW, registering=registering, kpublic_required=required) == why
 
 
+def test_the_end_of_validity_is_checked_before_the_state():
+    keyset = keyset_of(KeysetStatus.DELETED, valid_until=NOW)
+    assert why_unusable(keyset, NOW, registering=False, kpublic_required=True) == "keyset has expired"
+
+
 @pytest.mark.parametrize("required", [False, True])
 def test_renewed_keys_are_registered_before_they_are_used_whatever_the_policy_says(*, required: bool):
     renewed = replace(keyset_of(KeysetStatus.ISSUED), renews="ks_0")

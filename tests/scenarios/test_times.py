@@ -4,14 +4,18 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery, KeysetStatus
 from gateway.rules.policy import Policy
 from gateway.scenarios import housekeeping
+from gateway.scenarios.activation import give_activation_code
 from gateway.store.tables import deliveries, events, transactions
 from hsm.keys import KeyRef
-from tests.scenarios.bench import Bench, opened_bench, run
+from tests.counterparts.phone import Phone
+from tests.counterparts.phone_tlv import unb64
+from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
 
 URL = "https://bank.example/"
 
@@ -83,6 +87,28 @@ def test_keys_that_need_no_registration_never_lapse(bench: Bench):
         other.clock.move(days=300)
         assert run(housekeeping.lapse_keysets(other.ctx)) == 0
         assert _status(other, issued.keyset["id"]) is KeysetStatus.ISSUED
+
+
+def test_renewed_keys_nobody_registers_lapse_after_24_hours_and_the_old_ones_go_on(bench: Bench):
+    phone = run(bench.enrol("anna"))
+    wrap_key = rsa.generate_private_key(65537, 3072)
+    answer = run(bench.ask(phone, "keys.renew", phone.renewal_body(wrap_key)))
+    fresh = Phone.enrol(unb64(answer["package"]), wrap_key=wrap_key, clock=bench.clock.now).account.keyset
+    bench.clock.move(hours=24, seconds=-1)
+    assert run(housekeeping.lapse_keysets(bench.ctx)) == 0
+    bench.clock.move(seconds=1)
+    assert run(housekeeping.lapse_keysets(bench.ctx)) == 1
+    assert (_status(bench, fresh), _status(bench, phone.account.keyset)) == ("lapsed", "active")
+    assert run(bench.ask(phone, "transactions.pending", {}))["transactions"] == []
+
+
+def test_no_activation_code_is_given_for_keys_that_have_expired(bench: Bench):
+    with opened_bench(bench.ctx.database, bench.device, Policy(kpublic_required=False)) as other:
+        run(other.create_user("anna"))
+        name = run(other.issue("anna", delivery=Delivery.QR_AND_CODE)).keyset["id"]
+        other.clock.move(days=365)
+        given = give_activation_code(other.ctx, other.asker, "anna", name, ORIGIN)
+        assert _code_of(given) == "keyset_not_open"
 
 
 def test_keys_serve_until_the_last_second_of_their_validity(bench: Bench):
