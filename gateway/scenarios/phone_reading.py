@@ -140,7 +140,10 @@ async def _record_ended(ctx: Context, caller: Caller, refusal: Refusal) -> None:
 def pending_list(caller: Caller, found: Sequence[Transaction]) -> dict[str, Any]:
     """Return what a phone is told of what waits."""
     policy = package_policy(caller.policy, caller.keyset.step_seconds).encode()
-    return {"transactions": [pending_view(each) for each in found], "policy": base64s.encode(policy)}
+    return {
+        "transactions": [pending_view(each, caller.policy) for each in found],
+        "policy": base64s.encode(policy),
+    }
 
 
 def _admit_and_look(connection: Connection, caller: Caller) -> Sequence[Transaction]:
@@ -165,7 +168,7 @@ def waiting_of(
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:
     """Return what the phone shows of one transaction."""
     body = Get.read(caller.envelope.body)
-    return pending_view(await ctx.unit(_open_transaction, caller, body.transaction))
+    return pending_view(await ctx.unit(_open_transaction, caller, body.transaction), caller.policy)
 
 
 def _open_transaction(connection: Connection, caller: Caller, transaction_id: str) -> Transaction:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.rules.confirmation import OFFLINE
 from gateway.rules.device import Device
 from gateway.rules.keyset import Keyset, KeysetStatus
-from gateway.rules.policy import Flag
+from gateway.rules.policy import Flag, Policy
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.rules.user import User
 from gateway.store.authentications import Authentication
@@ -184,8 +184,11 @@ def authentication_view(made: Authentication) -> dict[str, Any]:
     }
 
 
-def pending_view(transaction: Transaction) -> dict[str, Any]:
-    """Return what a phone is told of a transaction (wire reference, `transactions.get`)."""
+def pending_view(transaction: Transaction, policy: Policy) -> dict[str, Any]:
+    """Return what a phone is told of a transaction (wire reference, `transactions.get`).
+
+    ``policy`` is the one in force: it takes back its leave for short codes at once.
+    """
     return {
         "transaction": transaction.id,
         "kind": transaction.kind,
@@ -196,7 +199,7 @@ def pending_view(transaction: Transaction) -> dict[str, Any]:
         "created": _time(transaction.created_at),
         "expires": _time(transaction.expires_at),
         "digits": transaction.digits,
-        "offline": transaction.offline,
+        "offline": transaction.offline and policy.offline_allowed,
     }
 
 

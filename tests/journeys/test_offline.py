@@ -102,11 +102,20 @@ def test_without_leave_there_is_neither_a_picture_nor_a_code(stage: Stage, bank:
     assert refused.value.code == "not_allowed_by_policy"
 
 
+def _offline_told(phone: Phone, transaction: str) -> list[bool]:
+    """Return what the phone is told of short codes for the transaction, by itself and in the list."""
+    alone = phone.open_answer(phone.request("transactions.get", {"transaction": transaction})).json()
+    listed = phone.open_answer(phone.request("transactions.pending", {})).json()["transactions"]
+    return [alone["offline"], *(each["offline"] for each in listed if each["transaction"] == transaction)]
+
+
 def test_leave_that_is_taken_back_is_gone_at_once(bank: Bank, phone: Phone) -> None:
     made, before = _ask(bank, phone), bank.policy()["policy"]
     code = phone.short_code(phone.show(made["id"]))
+    assert _offline_told(phone, made["id"]) == [True, True]
     bank.put_policy({"policy": before | {"offline_allowed": False}})
     try:
+        assert _offline_told(phone, made["id"]) == [False, False]
         assert _refusal(bank, made["id"], code) == (422, "not_allowed_by_policy")
         with pytest.raises(BankRefused):
             bank.transaction_qr(made["id"])
