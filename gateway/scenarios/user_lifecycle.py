@@ -145,15 +145,34 @@ async def block_overdue(ctx: Context) -> int:
     """Block the users who failed too often and are not blocked yet; return how many.
 
     Their process was killed between counting and blocking, or the policy was made stricter meanwhile.
+
+    Raises:
+        hsm.errors.DeviceError, Outage: HSM or database are away; the next round begins anew.
     """
     blocked = 0
-    for user in await ctx.reading(users.failing_users, _BATCH):
-        application = await ctx.reading(applications.find_application, user.application_id)
-        assert application is not None
-        if user.failures >= application.policy.failures_most:
-            await block_after_failures(ctx, application, user.user_id, SYSTEM)
-            blocked += 1
+    for application, user in await ctx.reading(_overdue):
+        try:
+            await change_user(ctx, application, user.user_id, UserAction.BLOCK, TOO_MANY_FAILURES, SYSTEM)
+        except Refusal as refusal:  # it changes all the time, or is deleted: the next round looks again
+            _log.warning("a block waits", user=user.user_id, why=refusal.reason)
+            continue
+        blocked += 1
     return blocked
+
+
+def _overdue(connection: Connection) -> list[tuple[Application, User]]:
+    """Return some of each application: whoever failed in one holds up nobody of another."""
+    found = []
+    for application_id in users.failing_applications(connection):
+        try:
+            application = applications.find_application(connection, application_id)
+        except Refusal as refusal:
+            _log.error("a policy cannot be read", application=application_id, why=refusal.reason)
+            continue
+        assert application is not None
+        theirs = users.failing_users(connection, application_id, application.policy.failures_most, _BATCH)
+        found += [(application, user) for user in theirs]
+    return found
 
 
 def _gather(connection: Connection, application: Application, user_id: str) -> tuple[User, list[Keyset]]:

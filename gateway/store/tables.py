@@ -126,7 +126,7 @@ users = sa.Table(
     sa.Column("user_id", sa.String(64), primary_key=True),
     _text("status", 16), _text("reason", 200, nullable=True), _number("failures", 0), _number("version", 1),
     _moment("created_at"), sa.Column("settings", sa.JSON(none_as_null=True), nullable=True),
-    _index_where("failures > 0", "failures"),
+    _index_where("failures > 0", "application_id", "failures"),
 )  # fmt: skip
 
 devices = sa.Table(

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Row
 
 from gateway.rules.user import User, UserStatus
 from gateway.store.many import among, insert_new
-from gateway.store.tables import users
+from gateway.store.tables import applications, users
 
 _COLUMNS = tuple(column.name for column in users.c)
 _STATUSES = {str(word): word for word in UserStatus}
@@ -61,11 +61,18 @@ def find_users(connection: Connection, ids: Collection[tuple[str, str]]) -> dict
     return _several(connection, _BY_IDS, ids)
 
 
-def failing_users(connection: Connection, most: int) -> list[User]:
-    """Return active users with failures, those with the most first."""
+def failing_applications(connection: Connection) -> list[str]:
+    """Return the applications that have users with failures."""
+    theirs = sa.select(users.c.user_id).where(users.c.application_id == applications.c.id, _FAILED)
+    return list(connection.execute(sa.select(applications.c.id).where(theirs.exists())).scalars())
+
+
+def failing_users(connection: Connection, application_id: str, least: int, most: int) -> list[User]:
+    """Return active users of the application who failed so often in a row or more, those with the most first."""
     rows = connection.execute(
         sa.select(users)
-        .where(_FAILED, users.c.status == UserStatus.ACTIVE)
+        .where(_FAILED, users.c.application_id == application_id, users.c.failures >= least)
+        .where(users.c.status == UserStatus.ACTIVE)
         .order_by(users.c.failures.desc())
         .limit(most)
     )

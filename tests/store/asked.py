@@ -43,8 +43,7 @@ from tests.store.rows import anna, event, insert_delivery, transaction
 Question = Callable[[Connection], object]
 NOW, NUMBER, HASH = datetime.now(UTC), 2**62, bytes(32)
 SOON, PAST = NOW + timedelta(minutes=5), NOW - timedelta(days=1)
-NAMES = [PENDING, SETTLED]
-URIS = ["pkcs11:id=1", "pkcs11:id=99"]
+NAMES, URIS = [PENDING, SETTLED], ["pkcs11:id=1", "pkcs11:id=99"]
 PUSH = Push(
     device_id=DEVICE, application_id=BIG, user_id=USER, provider="apns", push_id="push_7", version=1, tries=0
 )
@@ -130,7 +129,8 @@ def _users() -> dict[str, Question]:
         "users.insert_user": lambda c: users.insert_user(c, replace(user, user_id="new")),
         "users.find_user": lambda c: users.find_user(c, BIG, USER),
         "users.find_users": lambda c: users.find_users(c, [(BIG, USER), (BIG, "user_8")]),
-        "users.failing_users": lambda c: users.failing_users(c, 100),
+        "users.failing_applications": users.failing_applications,
+        "users.failing_users": lambda c: users.failing_users(c, BIG, 5, 100),
         "users.lock_user": lambda c: users.lock_user(c, BIG, USER),
         "users.lock_free_users": lambda c: users.lock_free_users(c, [(BIG, USER), (BIG, "user_8")]),
         "users.change_user": lambda c: users.change_user(c, user, status=UserStatus.BLOCKED, reason=None),

@@ -211,9 +211,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("application_id", "user_id", name=op.f("pk_users")),
     )
     op.create_index(
-        op.f("ix_users_failures"),
+        op.f("ix_users_application_id_failures"),
         "users",
-        ["failures"],
+        ["application_id", "failures"],
         unique=False,
         sqlite_where=sa.text("failures > 0"),
         postgresql_where=sa.text("failures > 0"),
