@@ -234,7 +234,7 @@ def make_context(
             database=database,
             device=device,
             keys=keys,
-            canary=Canary(device, clock, secret=keys.decoy, private=receipt.private, public=receipt.public),
+            canary=Canary(device, secret=keys.decoy, private=receipt.private, public=receipt.public),
             token_watch=TokenWatch(device),
             waiters=waiters,
             changes=ChangeWatch(access, waiters),

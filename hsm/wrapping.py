@@ -26,11 +26,9 @@ from hsm.rsawrap import RsaCover, import_rsa, wrap_to_rsa
 from hsm.watch import beat
 
 KEK_LENGTH = 32  # bytes
-WRAPPED_LENGTH = templates.SECRET_LENGTH + 8  # RFC 3394 adds one block of eight bytes
 Undo = Callable[[Sequence[KeyRef], BaseException], None]
-Cover = (
-    bytes | RsaCover
-)  # what keys are wrapped under: an AES key in plain, or an RSA key of whoever gets them
+# What keys are wrapped under: an AES key in plain, or an RSA key of whoever gets them.
+Cover = bytes | RsaCover
 WrapOut = Callable[[Any], bytes]
 _COVER_LABEL = "countersign-cover"
 _NO_USES = MechanismFlag(0)  # the templates say all of it

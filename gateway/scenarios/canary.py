@@ -9,11 +9,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 
 import structlog
 
-from gateway.clock import Clock
 from hsm.any_device import AnyDevice
 from hsm.errors import DeviceError
 from hsm.keys import KeyRef
@@ -26,15 +24,12 @@ _log = structlog.get_logger("gateway")
 class Canary:
     """What the token was asked, and how it went."""
 
-    def __init__(
-        self, device: AnyDevice, clock: Clock, *, secret: KeyRef, private: KeyRef, public: KeyRef
-    ) -> None:
-        self._device, self._clock = device, clock
+    def __init__(self, device: AnyDevice, *, secret: KeyRef, private: KeyRef, public: KeyRef) -> None:
+        self._device = device
         self._secret, self._private, self._public = secret, private, public
         self._answer: bytes | None = None
         self.runs: Counter[str] = Counter()
         self.last = "not yet"
-        self.last_ok_at: datetime | None = None
 
     def sing(self) -> str:
         """Ask the token once; returns ``ok``, ``away`` or ``wrong``. Talks to the device."""
@@ -50,8 +45,6 @@ class Canary:
             _log.critical("the token computes something else than when this process began")
         self.runs[outcome] += 1
         self.last = outcome
-        if outcome == "ok":
-            self.last_ok_at = self._clock.now()
         return outcome
 
     def _is_right(self) -> bool:
