@@ -21,7 +21,6 @@ def end_process() -> None:
     """Begin the end of this process; returns at once. For any thread."""
     _log.critical("a call to the token does not come back: this process ends", seconds=_GRACE_SECONDS)
     threading.Timer(_GRACE_SECONDS, os._exit, (0,)).start()
-    if (
-        multiprocessing.parent_process() is None
-    ):  # a process of a door cannot stop listening alone: it answers 503
+    # A process of a door, which has a parent, cannot stop listening alone: it answers 503.
+    if multiprocessing.parent_process() is None:
         signal.raise_signal(signal.SIGTERM)

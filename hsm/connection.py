@@ -30,14 +30,8 @@ from hsm.watch import beat
 _QUESTION = b"countersign canary"
 _LONGEST_PIN = 1024  # bytes
 _PAUSES_SECONDS = (0.005, 0.02)  # another process writes for microseconds
-_PIN_CODES = {
-    0xA0,
-    0xA1,
-    0xA2,
-    0xA3,
-    0xA4,
-    0x102,
-}  # incorrect, invalid, length, expired, locked, not initialised
+# The PIN is incorrect, invalid, of a wrong length, expired, locked, or not initialised.
+_PIN_CODES = {0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0x102}
 # Slot, memory, general error, device, session, token, and a module that was finalised: not about the PIN.
 _OUTAGES = {0x02, 0x03, 0x05, 0x30, 0x31, 0x32, 0xB0, 0xB1, 0xB3, 0xE0, 0xE1, 0x190}
 

@@ -31,9 +31,8 @@ _UNAVAILABLE = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
 _CK_FALSE, _CK_TRUE = 0, 1
 _ATTRIBUTE = "LPL"  # CK_ATTRIBUTE, as struct calls its types
 _ALIGNED = 8  # bytes: modules read numbers where they stand
-_LONGEST_OUTPUT = (
-    64  # bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes
-)
+# Bytes of what is signed or wrapped here: HMAC-SHA-256, ECDSA over P-256, a key of 32 bytes.
+_LONGEST_OUTPUT = 64
 
 
 class _FunctionList(ctypes.Structure):

@@ -31,9 +31,8 @@ class Member:
         self.strays = 0
         self._uri, self._limits, self._on_hung = uri, limits, on_hung
         self._known: dict[HouseName, tuple[KeyRef, ...]] = {}
-        self._proved: tuple[int, int] | None = (
-            None  # after how many recoveries, for which edition of the checks
-        )
+        # After how many recoveries, and for which edition of the checks.
+        self._proved: tuple[int, int] | None = None
         self._opening, self._proving = threading.Lock(), threading.Lock()
         self._failures, self._next_attempt, self._is_closed = 0, 0.0, False
 

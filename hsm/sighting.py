@@ -40,9 +40,8 @@ def in_turn(pin_file: Path, wait_seconds: float) -> Iterator[None]:
 
 def _is_ours(file: int) -> bool:
     try:
-        fcntl.flock(
-            file, fcntl.LOCK_EX | fcntl.LOCK_NB
-        )  # given up when the file is closed, however that happens
+        # The lock is given up when the file is closed, however that happens.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks

@@ -16,11 +16,9 @@ class Standing:
     state: str  # one of counting.STATES; `away` also for one that could not be opened yet
     why: str = ""  # it could not be opened, if that is so
     serves: bool  # it is the first that may: everything is asked of it
-    differences: tuple[
-        str, ...
-    ] = ()  # which of the gateway's own keys it lacks or has otherwise: it may not serve
+    # The gateway's own keys that it lacks, or has with another value: it may not serve.
+    differences: tuple[str, ...] = ()
     awaited: tuple[str, ...] = ()  # new ones that it does not have yet: nobody uses them until it has
-    strays: int = (
-        0  # keys of users that were wanted of it, or should be on it by now, and that only another has
-    )
+    # Keys of users that were asked of it, or should be on it by now, and that only another token has.
+    strays: int = 0
     shot: Snapshot | None = None  # None: it was never opened

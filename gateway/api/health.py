@@ -89,9 +89,8 @@ class _Probe:
         ctx = self._ctx
         database = await _try(ctx.store_threads, ctx.database.ping)
         device = await _try(ctx.device_threads, lambda: ctx.device.mac(ctx.keys.decoy, b"readyz"))
-        canary = (
-            ctx.canary.last
-        )  # of a little while ago; the device was asked just now, so only "wrong" counts
+        # Of a little while ago. The device was asked just now as well, so of this only "wrong" counts.
+        canary = ctx.canary.last
         ready = database == device == "ok" and canary != "wrong"
         status = "ready" if ready else "not ready"
         parts: dict[str, Any] = {"database": database, "device": device, "canary": canary}

@@ -68,9 +68,8 @@ def problem_reply(error: Exception, request_id: str) -> tuple[Reply, str]:
     if isinstance(error, Outage | DeviceUnavailable):
         headers = {"retry-after": str(error.retry_after_seconds)}
         return _document(CATALOGUE["outage"], request_id, headers=headers), str(error)
-    if isinstance(
-        error, KeyMissing | DuplicateKey | InvalidUri
-    ):  # the row names a key that is not (alone) there
+    # The row names a key that is not there, or is there twice.
+    if isinstance(error, KeyMissing | DuplicateKey | InvalidUri):
         return _document(CATALOGUE["integrity_failure"], request_id), str(error)
     if isinstance(error, DeliveryRefused):
         return _document(CATALOGUE["delivery_unavailable"], request_id), str(error)

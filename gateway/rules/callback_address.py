@@ -7,9 +7,8 @@ from gateway.refusals import Refusal
 
 _PORTS = {"https": 443, "http": 80}
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the only block of IPv6 that is given out to the public
-_NAT64 = ipaddress.IPv6Network(
-    "64:ff9b::/96"
-)  # RFC 6052: the last four bytes are the IPv4 address that is called
+# RFC 6052: the last four bytes are the IPv4 address that is called.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def parse_address(url: str) -> SplitResult:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-ONLINE, OFFLINE = (
-    "online",
-    "offline",
-)  # the channel of an answer: the phone's own, or digits through the application
+# The channel by which an answer came.
+ONLINE = "online"  # the phone's own door
+OFFLINE = "offline"  # digits that the user typed into the application
 PASSED_ON = "passed_on"  # full proofs that a phone gave to the application
 NOT_ACCEPTED_MOST = 20  # refused and late answers that are kept with a transaction
 

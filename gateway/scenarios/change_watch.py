@@ -101,9 +101,8 @@ class ChangeWatch:
                 try:
                     pause = 0.0 if await self._look() else self._look_seconds
                 except Outage:
-                    pause = (
-                        _AFTER_OUTAGE_SECONDS  # nothing is missed; all of them at once would make it worse
-                    )
+                    # Nothing is missed meanwhile. If all processes looked at once, it would get worse.
+                    pause = _AFTER_OUTAGE_SECONDS
         except Exception:  # noqa: BLE001 - a bug: they find out for themselves, once
             _log.exception("changes are not watched")
             self._waiters.wake_all()

@@ -264,7 +264,7 @@ def attempt_of(caller: Caller, answer: Answer, outcome: Outcome) -> Attempt:
         keyset_id=caller.keyset.id,
         device_id=caller.keyset.device_id,
         operation=answer.message.operation.name.lower(),
-        channel="online",
+        channel=rules.ONLINE,
         step=proofs_shown.step,
         code=proofs_shown.code,
         signature=None if unasked else proofs_shown.signature_der,

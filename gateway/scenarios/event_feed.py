@@ -141,9 +141,8 @@ class EventFeed:
                 try:
                     pause = 0.0 if await self._look() else self._look_seconds
                 except Outage:
-                    pause = (
-                        _AFTER_OUTAGE_SECONDS  # the streams stay: nothing was lost, and others may be well
-                    )
+                    # The streams stay open: nothing was lost, and the database may come back.
+                    pause = _AFTER_OUTAGE_SECONDS
                 await asyncio.sleep(pause)
         except Exception:  # noqa: BLE001 - a bug: the streams end rather than stay silent
             _log.exception("event streams cannot go on")

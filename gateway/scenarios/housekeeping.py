@@ -19,7 +19,8 @@ from hsm.errors import InvalidUri, KeyElsewhere, KeyProtected
 from hsm.keys import KeyRef
 
 _BATCH = 100
-_MARKS, _UNITS_OF_MARKS = 2000, 50  # of a unit others wait for, and of a round that a stop waits for
+_MARKS = 2000  # dropped in one unit, for which others wait
+_UNITS_OF_MARKS = 50  # in one round, for which a stop waits
 _ADOPTED_WITHIN = timedelta(minutes=10)
 
 
@@ -125,9 +126,8 @@ async def sweep_keys(ctx: Context) -> int:
         owners = await ctx.reading(_owners, uri)
         try:
             refused = await ctx.on_device(_destroy, ctx, uri, owners)
-        except (
-            KeyElsewhere
-        ) as error:  # one of several tokens is away: the row stays until it has destroyed the key too
+        except KeyElsewhere as error:
+            # One of several tokens is away: the row stays until that one has destroyed the key too.
             away = error
             continue
         await ctx.unit(_forget, ctx, uri, keyset_id, owners if refused else (), refused)

@@ -11,9 +11,8 @@ from gateway.store.database import Connection
 from gateway.wire import tlv
 
 _KEPT = timedelta(hours=24)
-_RUNS_MOST = timedelta(
-    minutes=10
-)  # as long as planned keys may wait: a process that was killed frees its key
+# As long as planned keys may wait. After that a process counts as killed, and its key is free.
+_RUNS_MOST = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,8 @@ def fleeting_of(keyset: Keyset) -> list[FleetingRef]:
         lambda: kauth_of(keyset),
         lambda: public_ref(keyset.kpublic or ""),
     ):
-        with suppress(
-            DeviceError, AttributeError, TypeError, UnicodeError, ValueError
-        ):  # a row may say anything
+        # Nobody vouched for the row: it may say anything.
+        with suppress(DeviceError, AttributeError, TypeError, UnicodeError, ValueError):
             refs.append(read())
     return [ref for ref in refs if not isinstance(ref, KeyRef)]
 

@@ -97,9 +97,8 @@ def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transact
     if not transaction.offline:
         detail = "The transaction was created without offline confirmation."
         raise Refusal("not_allowed_by_policy", "no short code is accepted", detail=detail)
-    if (
-        not asker.application.policy.offline_allowed
-    ):  # any more: it is in force at once, as everything that forbids
+    # The policy may have changed since. Whatever forbids something is in force at once.
+    if not asker.application.policy.offline_allowed:
         detail = "The policy does not allow offline confirmation."
         raise Refusal("not_allowed_by_policy", "no short code is accepted any more", detail=detail)
     if transaction.status is not TransactionStatus.PENDING:

@@ -101,9 +101,8 @@ async def issue_keyset(
     asked = _Asked(asker, user_id, delivery, given, once, origin)
     if given.secret is None:
         return await ctx.room(_issue_together, _MOST, _AT_ONCE).ask(asked)
-    (issued,) = await _issue_together(
-        ctx, [asked]
-    )  # many rounds over a chosen secret keep nobody else waiting
+    # By itself: the many rounds over a chosen secret keep nobody else waiting.
+    (issued,) = await _issue_together(ctx, [asked])
     if isinstance(issued, Exception):
         raise issued
     return issued

@@ -110,9 +110,8 @@ def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[
                 return proved, _settle(connection, proved, now)
         except _Lost as lost:
             proved = {number: each for number, each in proved.items() if number not in lost.numbers}
-        except (
-            Outage
-        ) as outage:  # somebody holds a lock for too long: those that it does not concern go on alone
+        except Outage as outage:
+            # Somebody holds a lock for too long: whoever does not need that row succeeds alone.
             _log.warning("requests are decided one by one", requests=len(proved), why=str(outage))
             return {}, {}
     return {}, {}

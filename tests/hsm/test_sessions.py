@@ -60,9 +60,8 @@ def test_closed_sessions_are_replaced_and_the_caller_notices_nothing(own_device:
     assert pool_of(own_device).idle == 4
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # the library complains of its own
+# The library complains of its own.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_delivery_survives_a_closed_session(own_device: Device):
     close_all_idle(own_device)
     key = issue_one(own_device)

@@ -132,9 +132,8 @@ def test_sessions_logins_threads_and_files_do_not_leak_over_failovers(pair: Pair
         wait_until(lambda recovered=recovered: _recovered(pair) > recovered and pair.serving == 1)
     assert pair.tokens.mac(key, b"x") == answer
     assert (pair.near._guard._connection, _files(), threading.active_count()) == before[:3]
-    assert (
-        _next_session(pair) == before[3] + 1
-    )  # SoftHSM counts: between the two none was opened on the second
+    # SoftHSM counts: between the two none was opened on the second.
+    assert _next_session(pair) == before[3] + 1
     assert len(pair.first.children()) == 1
 
 

@@ -176,9 +176,8 @@ class Stage:
         request = answer.headers["request-id"]
         with self.database() as connection:
             chosen = sa.select(events).where(events.c.request_id == request)
-            rows = connection.execute(
-                chosen.order_by(events.c.number)
-            )  # PostgreSQL promises no order by itself
+            # PostgreSQL promises no order by itself.
+            rows = connection.execute(chosen.order_by(events.c.number))
             return [dict(row._mapping) for row in rows]
 
     @contextlib.contextmanager

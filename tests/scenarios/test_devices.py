@@ -62,9 +62,8 @@ def test_another_device_ends_nobodys_keys_while_there_is_room(bench: Bench, both
 
 def test_new_keys_for_a_named_device_replace_those_alone(bench: Bench, both: tuple[Phone, Phone]):
     device = device_of(bench, both[0])
-    again = another_phone(
-        bench, device
-    )  # an app installed anew: another fingerprint, and no push address yet
+    # An app installed anew: another fingerprint, and no push address yet.
+    again = another_phone(bench, device)
     assert [answers(bench, phone) for phone in (*both, again)] == ["authentication_failed", "done", "done"]
     assert states(bench) == [(device, "active"), (device_of(bench, both[1]), "active")]
     assert device_of(bench, again) == device

@@ -92,9 +92,8 @@ def test_who_follows_many_writers_and_breaks_off_again_and_again_gets_each_line_
         writing = asyncio.create_task(asyncio.to_thread(in_threads, 6, write))
         while len(found) < 60:
             stream = await open_stream(bench, feed, found[-1] if found else last)
-            found += (await take(stream, 7 if len(found) < 53 else 1))[
-                :7
-            ]  # what else it got is lost on the way
+            # What else it got is lost on the way.
+            found += (await take(stream, 7 if len(found) < 53 else 1))[:7]
             stream.close()
         await writing
         return found

@@ -126,9 +126,8 @@ def test_who_has_nothing_that_waits_gets_the_answer_that_was_made_ahead(bench: B
     about = (answer.reply.status, answer.reply.content_type.encode(), answer.reply.body)
     assert answer.proof == answer_proof(phone.keys.kauth, phone.authcode(request.raw), *about)
     assert orjson.loads(answer.reply.body) == run(bench.ask(phone, PENDING, {}))
-    assert (
-        bench.device.snapshot().operations != before
-    )  # the single one is proved by the door, and asked the token
+    # The single one is proved by the door, which asked the token.
+    assert bench.device.snapshot().operations != before
 
 
 def test_nothing_of_a_user_is_read_before_its_phone_is_known(

@@ -6,9 +6,8 @@ from gateway.scenarios.packaging import pbkdf2
 from gateway.wire import secret
 
 
-@pytest.mark.parametrize(
-    "word", ["0123456789ABCDEF", "Größe", "x" * 256]
-)  # longer than a block of SHA-256 too
+# One of them is longer than a block of SHA-256.
+@pytest.mark.parametrize("word", ["0123456789ABCDEF", "Größe", "x" * 256])
 def test_the_faster_key_derivation_gives_the_same_key(word: str):
     salt = bytes(range(16))
     expected = secret.kek(word, salt, secret.RANDOM_ITERATIONS)

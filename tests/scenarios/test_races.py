@@ -129,9 +129,8 @@ def test_units_that_lock_each_other_out_are_both_done(any_bench: Bench):
     def count(connection: Connection, *names: str) -> None:
         for name in names:
             users.count_failure(connection, bench.asker.application.id, name)
-            with contextlib.suppress(
-                threading.BrokenBarrierError
-            ):  # the second time, and where one writes at a time
+            # The second time, and where one writes at a time.
+            with contextlib.suppress(threading.BrokenBarrierError):
                 both_hold_one.wait(0.5)
 
     ended = run(_all(bench.ctx.unit(count, "anna", "berta"), bench.ctx.unit(count, "berta", "anna")))

@@ -169,9 +169,8 @@ def test_an_old_version_is_destroyed_only_when_no_row_uses_it_and_never_the_newe
         with pytest.raises(Refusal, match=why):
             retire(bench, "binding", version)
     rotate(bench)
-    bench.write(
-        "UPDATE keysets SET binding = :mac, binding_version = :old", mac=seen.binding, old=old
-    )  # as it was before: the old key still vouches for it
+    # As it was before: the old key still vouches for it.
+    bench.write("UPDATE keysets SET binding = :mac, binding_version = :old", mac=seen.binding, old=old)
     with pytest.raises(Refusal, match="rows still rest"):
         retire(bench, "binding", old)
     assert rotate(bench).done == 1

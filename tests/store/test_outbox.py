@@ -146,9 +146,8 @@ def test_of_each_application_no_more_is_claimed_than_there_is_room_for(outbox: D
     assert Counter(each.application_id for each in claimed) == {APPLICATION: 1, "app_2": 2}
     _claim(outbox)
     with outbox.reading() as connection:
-        assert deliveries.due_applications(connection, NOW) == [
-            "app_2"
-        ]  # the other's wait for those before them
+        # Those of the other application wait for the ones before them.
+        assert deliveries.due_applications(connection, NOW) == ["app_2"]
 
 
 def test_workers_in_threads_share_the_outbox_without_overlap_and_without_rest(database: Database):

@@ -11,9 +11,8 @@ from joserfc.jwk import ECKey
 from gateway.clock import Clock
 from gateway.worker.push.provider import COLLAPSE, AddressGone, is_success, not_taken, read_json, word_of
 
-_TOKEN_LIFE = timedelta(
-    minutes=50
-)  # Apple wants a new one after 20 minutes at the earliest, 60 at the latest
+# Apple wants a new one after 20 minutes at the earliest, 60 at the latest.
+_TOKEN_LIFE = timedelta(minutes=50)
 _IDLE_SECONDS = 900  # Apple asks to keep the connection
 _DEVICE_TOKEN = re.compile(r"[0-9A-Fa-f]{16,200}")
 # The app shows its own text under this name; there is none in the push.
