@@ -5,25 +5,24 @@ what is allowed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.refusals import Refusal
 from gateway.rules import device as device_rules
-from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as user_rules
 from gateway.rules.device import Device, DeviceStatus
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
 from gateway.rules.user import User
-from gateway.scenarios import bindings, keynames
+from gateway.scenarios import bindings
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
+from gateway.scenarios.ending import doom_spent, ended_by
 from gateway.scenarios.idempotency import Once, finish
 from gateway.scenarios.packaging import Plan
 from gateway.scenarios.recording import Origin, make_event, record
-from gateway.scenarios.spent import doom_spent
 from gateway.store import devices, keysets, loose_keys, users
 from gateway.store.database import Connection
 from gateway.store.events import Event
@@ -169,11 +168,10 @@ def bind_all(ctx: Context, planned: Planned, package: Package) -> Bound:
     user, present = planned.seen.user, planned.seen.keysets
     for keyset in present:
         bindings.require_bound(ctx, keyset, user.status)
-    ended = []
-    for keyset in _giving_way(issue, present, now):
-        status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
-        changed = keynames.without_spent(ctx, replace(keyset, status=status, ended_at=now), answered=True)
-        ended.append((keyset, bindings.bind(ctx, changed, user.status)))
+    ended = [
+        (keyset, ended_by(ctx, keyset, KeysetAction.REPLACE, user.status, now))
+        for keyset in _giving_way(issue, present, now)
+    ]
     fresh = bindings.bind(ctx, new_keyset(issue.plan, package), user.status)
     return Bound(issue, user, package, fresh, ended, planned.is_first)
 

@@ -19,7 +19,7 @@ from gateway.scenarios.context import Context
 from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
-from gateway.scenarios.verification import Question, status_then
+from gateway.scenarios.verification import Question, missing_proofs, status_then
 from gateway.store import authentications, keysets, users
 from gateway.store.authentications import Authentication
 from gateway.store.database import Connection
@@ -111,13 +111,11 @@ def _verdict(
 ) -> dict[str, Any]:
     made, keyset = facts.made, facts.keyset
     outcome = Outcome.ACCEPTED if question.step == made.step else None
-    shown = {"code": (made.code, question.code), "signature": (made.signature, question.signature)}
-    missing = [name for name, (given, here) in shown.items() if given is not None and here is None]
     return {
         "valid": outcome is not None and bool(checks) and all(checks.values()),
         "outcome": outcome,
         "checks": checks,
-        "missing": [] if outcome is None else missing,
+        "missing": missing_proofs(question, made) if outcome is not None else [],
         "operation": message.operation.name.lower(),
         "content_sha256_matches": message.content_digest == made.content_sha256,
         "checked_at": format_time(now),

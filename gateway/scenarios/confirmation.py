@@ -13,12 +13,7 @@ from gateway.rules import confirmation as rules
 from gateway.rules import transaction as transaction_rules
 from gateway.rules.confirmation import Outcome, Verdict
 from gateway.rules.event import EventType
-from gateway.rules.transaction import (
-    Kind,
-    Transaction,
-    TransactionAction,
-    TransactionStatus,
-)
+from gateway.rules.transaction import Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios import bindings, proofs, settling
 from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.bindings import BrokenBinding
@@ -31,7 +26,7 @@ from gateway.store import transactions, users
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
 from gateway.wire.bodies import Decision
-from gateway.wire.message import Message, Operation
+from gateway.wire.message import Message
 
 ACTIONS = {
     "transactions.approve": TransactionAction.APPROVE,
@@ -109,12 +104,6 @@ def _gather(connection: Connection, caller: Caller, transaction_id: str) -> tupl
     return transaction, weigh(connection, caller.application.policy, seen)
 
 
-def _operation(action: TransactionAction, kind: Kind) -> Operation:
-    if action is TransactionAction.DECLINE:
-        return Operation.DECLINE
-    return Operation.AUTHENTICATE if kind is Kind.AUTHENTICATE else Operation.APPROVE
-
-
 def prove(
     ctx: Context,
     caller: Caller,
@@ -127,9 +116,8 @@ def prove(
     caller.require_allowed_unlocking()
     bindings.require_bound_transaction(ctx, transaction)
     keyset, policy = caller.keyset, caller.application.policy
-    message = proofs.message_about(
-        transaction, _operation(action, transaction.kind), keyset.fingerprint, decision.proofs.step
-    )
+    operation = proofs.operation_of(transaction.kind, declines=action is TransactionAction.DECLINE)
+    message = proofs.message_about(transaction, operation, keyset.fingerprint, decision.proofs.step)
     needs_signature = rules.signature_required(
         registered=keyset.kpublic is not None,
         policy_requires=policy.kpublic_required,

@@ -5,7 +5,7 @@ blocked user's device can be removed as well: a stolen phone goes before the use
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,12 @@ from gateway.rules.device import Device, DeviceAction, DeviceStatus
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
 from gateway.rules.user import User
-from gateway.scenarios import bindings, keynames
+from gateway.scenarios import bindings
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.ending import doom_spent, ended_by
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import device_view
-from gateway.scenarios.spent import doom_spent
 from gateway.store import devices, keysets, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
@@ -100,14 +100,14 @@ def _gather(connection: Connection, application: Application, user_id: str, devi
 
 def _prepare(ctx: Context, seen: _Seen) -> _Removal:
     """Bind the device's open keysets as ended, after the HSM has vouched for every keyset of the user."""
-    now, ended = ctx.clock.now(), []
+    now, user = ctx.clock.now(), seen.user
     for keyset in seen.keysets:
-        bindings.require_bound(ctx, keyset, seen.user.status)
-    for keyset in seen.keysets:
-        if keyset.device_id == seen.device.id and keyset.status in keyset_rules.OPEN:
-            status = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
-            changed = keynames.without_spent(ctx, replace(keyset, status=status, ended_at=now), answered=True)
-            ended.append((keyset, bindings.bind(ctx, changed, seen.user.status)))
+        bindings.require_bound(ctx, keyset, user.status)
+    ended = [
+        (keyset, ended_by(ctx, keyset, KeysetAction.REPLACE, user.status, now))
+        for keyset in seen.keysets
+        if keyset.device_id == seen.device.id and keyset.status in keyset_rules.OPEN
+    ]
     return _Removal(seen, rules.next_status(seen.device.status, DeviceAction.REMOVE), ended, now)
 
 

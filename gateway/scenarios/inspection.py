@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.rules.forecast import Forecast, Growth
 from gateway.rules.keyset import KeysetStatus
+from gateway.scenarios import keynames
 from gateway.scenarios.context import RECEIPT_VERSION
 from gateway.store import holdings, loose_keys, receipt_keys
 from gateway.store.database import Database
@@ -16,7 +17,6 @@ from gateway.wire.timestep import format_time
 
 _WINDOW = timedelta(days=30)
 _SHORTEST = timedelta(days=1)  # a rate over less is none
-_ON_TOKEN = "pkcs11:"  # noqa: S105  # a scheme
 _USED = (KeysetStatus.ISSUED, KeysetStatus.ACTIVE)
 
 
@@ -65,7 +65,7 @@ def _needed(row: Named) -> list[str]:
         wanted = [row.khmac, row.kpublic]
     else:
         wanted = []
-    return [key for key in wanted if key and key.startswith(_ON_TOKEN)]
+    return keynames.on_token(key for key in wanted if key)
 
 
 def compare(before: Rows, found: Iterable[str], after: Rows) -> Comparison:

@@ -18,7 +18,7 @@ from gateway.rules.confirmation import OFFLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
-from gateway.rules.transaction import Kind, Transaction, TransactionAction, TransactionStatus
+from gateway.rules.transaction import Transaction, TransactionAction, TransactionStatus
 from gateway.rules.user import User
 from gateway.scenarios import bindings, proofs, settling
 from gateway.scenarios.access import Asker
@@ -78,7 +78,7 @@ async def show_offline(ctx: Context, asker: Asker, transaction_id: str) -> str:
         digits=transaction.digits,
         expires_at=transaction.expires_at.replace(microsecond=0),
         title=transaction.title,
-        operation=_operation(transaction),
+        operation=proofs.operation_of(transaction.kind),
     ).to_qr()
 
 
@@ -104,10 +104,6 @@ def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transact
     if transaction.status is not TransactionStatus.PENDING:
         raise Refusal("transaction_settled")
     return transaction
-
-
-def _operation(transaction: Transaction) -> Operation:
-    return Operation.AUTHENTICATE if transaction.kind is Kind.AUTHENTICATE else Operation.APPROVE
 
 
 async def submit_code(
@@ -183,7 +179,7 @@ def _why_unusable(asker: Asker, transaction: Transaction, keyset: Keyset, now: d
 
 def _prove(ctx: Context, facts: _Facts, code: str, policy: Policy, now: datetime) -> _Guess:
     """Compare with every keyset in every step of the window, always all of them: the digits name neither."""
-    transaction, operation = facts.transaction, _operation(facts.transaction)
+    transaction, operation = facts.transaction, proofs.operation_of(facts.transaction.kind)
     bindings.require_bound_transaction(ctx, transaction)
     found: tuple[Keyset, Message] | None = None
     for keyset in facts.usable:

@@ -8,7 +8,7 @@ from gateway.rules import confirmation as rules
 from gateway.rules.confirmation import Check, Verdict
 from gateway.rules.keyset import Keyset
 from gateway.rules.policy import Policy
-from gateway.rules.transaction import Transaction
+from gateway.rules.transaction import Kind, Transaction
 from gateway.scenarios import keynames
 from gateway.scenarios.context import Context
 from gateway.wire import receipt, spki, timestep
@@ -45,6 +45,13 @@ def verify(
         signature_matches=signed,
         registered=keyset.kpublic is not None,
     )
+
+
+def operation_of(kind: Kind, *, declines: bool = False) -> Operation:
+    """Return what the user does who answers a transaction of this kind."""
+    if declines:
+        return Operation.DECLINE
+    return Operation.AUTHENTICATE if kind is Kind.AUTHENTICATE else Operation.APPROVE
 
 
 def message_about(

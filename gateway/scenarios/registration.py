@@ -16,11 +16,11 @@ from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.ending import doom_spent, ended_by
 from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.packaging import package_policy
 from gateway.scenarios.recording import make_event, record, use_request
 from gateway.scenarios.representation import keyset_view
-from gateway.scenarios.spent import doom_spent
 from gateway.scenarios.user_lifecycle import block_after_failures
 from gateway.store import devices, keysets, loose_keys, transactions, users
 from gateway.store.database import Connection
@@ -140,9 +140,7 @@ def _prove(ctx: Context, caller: Caller, body: Register, kpublic: str, old: Keys
 
 def _end(ctx: Context, caller: Caller, old: Keyset) -> Keyset:
     bindings.require_bound(ctx, old, caller.user.status)
-    status = keyset_rules.next_status(old.status, KeysetAction.REPLACE)
-    ended = keynames.without_spent(ctx, replace(old, status=status, ended_at=caller.now), answered=True)
-    return bindings.bind(ctx, ended, caller.user.status)
+    return ended_by(ctx, old, KeysetAction.REPLACE, caller.user.status, caller.now)
 
 
 def _settle(
@@ -242,15 +240,10 @@ def _record_repeat(connection: Connection, caller: Caller, *, same: bool) -> Non
 
 async def _void(ctx: Context, caller: Caller) -> None:
     """End a keyset whose package was altered on its way."""
-    ended = replace(
-        caller.keyset,
-        status=keyset_rules.next_status(caller.keyset.status, KeysetAction.VOID),
-        ended_at=caller.now,
-    )
-    answered = await ctx.reading(transactions.was_used, ended.id)
-    ended = await ctx.on_device(keynames.without_spent, ctx, ended, answered=answered)
-    bound = await ctx.on_device(bindings.bind, ctx, ended, caller.user.status)
-    await ctx.unit(_write_void, caller, bound, answered=answered)
+    answered = await ctx.reading(transactions.was_used, caller.keyset.id)
+    how = (caller.keyset, KeysetAction.VOID, caller.user.status, caller.now)
+    ended = await ctx.on_device(ended_by, ctx, *how, answered=answered)
+    await ctx.unit(_write_void, caller, ended, answered=answered)
     refusal = Refusal("package_differs", "the digest of the package is not the issued one")
     refusal.recorded = True
     raise refusal

@@ -21,6 +21,7 @@ from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.adoption import new_keyset
 from gateway.scenarios.authentication import Caller, require_unchanged
 from gateway.scenarios.context import Context
+from gateway.scenarios.ending import ended_by
 from gateway.scenarios.failures import count_user_failure
 from gateway.scenarios.packaging import Plan, Sealing, make_package
 from gateway.scenarios.personalization import new_plan
@@ -155,10 +156,8 @@ def _bind(
     for keyset in present:
         bindings.require_bound(ctx, keyset, user.status)
         if keyset.renews == caller.keyset.id and keyset.status is KeysetStatus.ISSUED:
-            status = keyset_rules.next_status(keyset.status, KeysetAction.VOID)
-            ended = replace(keyset, status=status, ended_at=now)
-            ended = keynames.without_spent(ctx, ended, answered=False)
-            voided.append((keyset, bindings.bind(ctx, ended, user.status)))
+            ended = ended_by(ctx, keyset, KeysetAction.VOID, user.status, now, answered=False)
+            voided.append((keyset, ended))
     return _Bound(bindings.bind(ctx, fresh, user.status), voided)
 
 

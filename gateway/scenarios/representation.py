@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from gateway.rules.confirmation import OFFLINE
+from gateway.rules.confirmation import OFFLINE, Outcome
 from gateway.rules.device import Device
 from gateway.rules.keyset import Keyset, KeysetStatus
 from gateway.rules.policy import Flag, Policy
@@ -89,12 +89,17 @@ def _phone_view(device: Device, keyset: Keyset) -> dict[str, Any]:
 
 def transaction_view(transaction: Transaction, attempts: Sequence[Attempt] = ()) -> dict[str, Any]:
     """Return a transaction with the answer that settled it and every attempt."""
-    decisive = next((a for a in attempts if a.outcome == "accepted"), None)
+    decisive = decisive_of(attempts)
     return summary_view(transaction) | {
         "confirmation": None if decisive is None else attempt_view(decisive),
         "attempts": [attempt_view(attempt) for attempt in attempts],
         "receipt": None if decisive is None else decisive.receipt,
     }
+
+
+def decisive_of(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the attempt that settled their transaction, or None."""
+    return next((each for each in attempts if each.outcome == Outcome.ACCEPTED), None)
 
 
 def summary_view(transaction: Transaction) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from gateway.rules.event import EventType
 from gateway.rules.transaction import CancelReason, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios.deliveries import enqueue
 from gateway.scenarios.recording import Origin, make_event, record
-from gateway.scenarios.representation import attempt_view, summary_view
+from gateway.scenarios.representation import attempt_view, decisive_of, summary_view
 from gateway.store import transactions
 from gateway.store.applications import Application
 from gateway.store.database import Connection
@@ -30,8 +30,7 @@ def subject(
 
 def decisive_attempt(connection: Connection, transaction_id: str) -> Attempt | None:
     """Return the attempt that settled the transaction, or None."""
-    attempts = transactions.attempts_of(connection, transaction_id)
-    return next((attempt for attempt in attempts if attempt.outcome == "accepted"), None)
+    return decisive_of(transactions.attempts_of(connection, transaction_id))
 
 
 def announce(

@@ -4,7 +4,7 @@ The user's state is inside the MAC of each of its keysets, so every change binds
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,12 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
 from gateway.rules.transaction import CancelReason, TransactionAction
 from gateway.rules.user import User, UserAction, UserStatus
-from gateway.scenarios import bindings, keynames, settling
+from gateway.scenarios import bindings, settling
 from gateway.scenarios.context import Context
 from gateway.scenarios.deliveries import enqueue
+from gateway.scenarios.ending import doom_spent, ended_by
 from gateway.scenarios.recording import SYSTEM, Origin, make_event, record
 from gateway.scenarios.representation import keyset_view, user_view
-from gateway.scenarios.spent import doom_spent
 from gateway.store import applications, devices, keysets, transactions, users
 from gateway.store.applications import Application
 from gateway.store.database import Connection
@@ -196,11 +196,11 @@ def _prepare(
         elif not bindings.is_bound(ctx, keyset, seen.status):
             broken.append(keyset)
             continue
-        changed = keyset
         if action is UserAction.DELETE and keyset.status in keyset_rules.OPEN:
-            ended = keyset_rules.next_status(keyset.status, KeysetAction.REPLACE)
-            changed = keynames.without_spent(ctx, replace(keyset, status=ended, ended_at=now), answered=True)
-        rebound.append((keyset, bindings.bind(ctx, changed, status)))
+            changed = ended_by(ctx, keyset, KeysetAction.REPLACE, status, now)
+        else:
+            changed = bindings.bind(ctx, keyset, status)
+        rebound.append((keyset, changed))
     return _Change(seen, status, reason, action, rebound, broken, now)
 
 

@@ -9,7 +9,7 @@ from gateway.refusals import Refusal
 from gateway.rules.confirmation import OFFLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
-from gateway.rules.transaction import Kind, Transaction
+from gateway.rules.transaction import Transaction
 from gateway.rules.user import User
 from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker
@@ -18,6 +18,7 @@ from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
 from gateway.store import keysets, transactions, users
+from gateway.store.authentications import Authentication
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
 from gateway.wire import base64s
@@ -81,12 +82,6 @@ def _gather(
     return transaction, user, candidates
 
 
-def _operation(question: Question, transaction: Transaction) -> Operation:
-    if question.operation == "decline":
-        return Operation.DECLINE
-    return Operation.APPROVE if transaction.kind is Kind.SIGN else Operation.AUTHENTICATE
-
-
 def _prove(
     ctx: Context,
     question: Question,
@@ -97,7 +92,7 @@ def _prove(
 ) -> dict[str, Any]:
     """Try the keysets that answered in that step, each with its best answer; the best verdict counts."""
     bindings.require_bound_transaction(ctx, transaction)
-    operation = _operation(question, transaction)
+    operation = proofs.operation_of(transaction.kind, declines=question.operation == "decline")
     best: dict[str, _Candidate] = {}
     for candidate in candidates:
         rival = best.get(candidate.keyset.id)
@@ -146,7 +141,7 @@ def _try(
         "valid": outcome == Outcome.ACCEPTED and bool(checks) and all(checks.values()),
         "outcome": outcome,
         "checks": checks,
-        "missing": _missing(question, attempt) if outcome is not None else [],
+        "missing": missing_proofs(question, attempt) if outcome is not None else [],
         "operation": operation.name.lower(),
         "content_sha256_matches": message.content_digest == transaction.content_sha256,
         "checked_at": format_time(ctx.clock.now()),
@@ -224,10 +219,10 @@ def _code_matches(
     return given and proofs.short_code_matches(ctx, keyset, message, code, transaction.digits)
 
 
-def _missing(question: Question, attempt: Attempt) -> list[str]:
-    """Return the proofs the answer had and the question does not show."""
-    pairs = {"code": (attempt.code, question.code), "signature": (attempt.signature, question.signature)}
-    return [name for name, (given, shown) in pairs.items() if given is not None and shown is None]
+def missing_proofs(question: Question, given: Attempt | Authentication) -> list[str]:
+    """Return the proofs that were given then and that the question does not show."""
+    pairs = {"code": (given.code, question.code), "signature": (given.signature, question.signature)}
+    return [name for name, (then, shown) in pairs.items() if then is not None and shown is None]
 
 
 def status_then(keyset: Keyset, then: datetime) -> str:
