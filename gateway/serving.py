@@ -27,6 +27,7 @@ from gateway.metrics import published
 from gateway.roles import Role
 from gateway.scenarios import house_values
 from gateway.scenarios.context import Context
+from gateway.scenarios.version_watch import VersionWatch
 from gateway.scenarios.waiting import MOST_WAIT_SECONDS
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.stopping import TOLD_TO_STOP, stop_passed_on, when_passed_on
@@ -102,7 +103,7 @@ def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
         context.canary.singing(
             settings.canary_seconds,
             partial(house_values.learn_noted, context.device, context.database),
-            context.keys.refresh,
+            VersionWatch(context.keys, context.database, context.clock).look,
             context.token_watch.look,
         ),
         published(settings, context, role),

@@ -107,8 +107,8 @@ class Settings(BaseSettings):
         10,
         ge=1,
         le=3600,
-        description="How often a process has its token compute something it knows the answer to, and looks for new "
-        "versions of the gateway's own keys.",
+        description="How often a process has its token compute something it knows the answer to, and asks the database "
+        "whether there are new versions of the gateway's own keys.",
     )
     workers: int = Field(1, ge=1, le=64, description="Processes of `serve application` and `serve client`.")
     content_bytes_most: int = Field(

@@ -62,6 +62,17 @@ class HouseKeys:
             receipt_point=receipts.known[0].point,
         )
 
+    @property
+    def newest(self) -> dict[str, int]:
+        """The newest version that is known of each key that can be rotated, by its name."""
+        known = {BINDING: self.binding.newest, HOUSE_PAIR: self.receipts.current.version}
+        return known if self.master is None else known | {MASTER: self.master.newest}
+
+    @property
+    def is_version_awaited(self) -> bool:
+        """Whether a row named a version that is not known yet."""
+        return any(versions.is_one_awaited for versions in filter(None, (self.binding, self.master)))
+
     def refresh(self) -> None:
         """Learn of versions that were made since. Talks to the device."""
         for versions in filter(None, (self.binding, self.master)):

@@ -19,6 +19,7 @@ class KeyVersions:
         """Find them. Raises hsm.errors.HouseKeyMissing if there is none. Talks to the device."""
         self._device, self._name = device, name
         self._known: dict[int, KeyRef] = {}
+        self.is_one_awaited = False  # a row named the version after the newest
         self._learn(1, _MOST_RETIRED)
         if not self._known:
             self._known = {1: device.house_key(name)}  # says what is missing, if the login holds
@@ -46,6 +47,7 @@ class KeyVersions:
             DeviceUnavailable: it is the one after the newest: somebody rotates, and this process is about to learn it.
         """
         if version == self.newest + 1:
+            self.is_one_awaited = True
             raise DeviceUnavailable(
                 f"a new version of the {self._name} key", retry_after_seconds=_LEARN_SECONDS
             )
@@ -55,6 +57,7 @@ class KeyVersions:
         """Learn of newer versions, and forget those that are gone. Talks to the device."""
         newest = self.newest
         self._learn(newest + 1, 1)
+        self.is_one_awaited = False
         # In some modules a search reads the whole token, so nothing is looked for that needs not be.
         older = [version for version in self.numbers if version < newest]
         if not older or self._find(newest) is None:
