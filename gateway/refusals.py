@@ -71,7 +71,7 @@ CATALOGUE: dict[str, Problem] = {
                 "Wait for the seconds in `Retry-After`. Requests that fail to authenticate are counted by address."),
         Problem("too_many_streams", _M.TOO_MANY, "There are as many event streams as there may be",
                 "Use those that are open, or wait for the seconds in `Retry-After`."),
-        Problem("too_many_uploads", _M.TOO_MANY, "As much content as may waits for its transactions",
+        Problem("too_many_uploads", _M.TOO_MANY, "Too much content waits for its transactions",
                 "Create the transactions, or wait: content that none uses goes after an hour."),
         Problem("too_many_renewals", _M.TOO_MANY, "This device got new keys too often lately",
                 "Use the keys there are; `detail` says how often a device gets new ones."),
@@ -131,6 +131,7 @@ class Refusal(Exception):
         reason: why, for the event log only.
         detail: one sentence for the asker; must not tell more than the asker may know.
         errors: places in the request that are wrong, each with ``pointer`` and ``detail``.
+        recorded: the event log tells of it already.
     """
 
     def __init__(
@@ -140,13 +141,14 @@ class Refusal(Exception):
         *,
         detail: str | None = None,
         errors: tuple[dict[str, str], ...] = (),
+        recorded: bool = False,
     ) -> None:
         super().__init__(code, reason)
         self.problem = CATALOGUE[code]
         self.reason = reason or code
         self.detail = detail
         self.errors = errors
-        self.recorded = False
+        self.recorded = recorded
 
 
 class Outage(Exception):

@@ -69,13 +69,12 @@ def _config(settings: Settings, role: Role) -> Config:
 
 def _require_address(config: Config, bind: str, role: Role) -> None:
     """Refuse an address that cannot be listened on, or is taken."""
-    name = Role.APPLICATION if role is Role.APPLICATION else Role.CLIENT
     try:
         made = config.create_sockets()
     except (OSError, ValueError, OverflowError) as error:  # the last: a port that is too large
         why = getattr(error, "strerror", None) or "not an address"
         raise SettingsError(
-            f"Cannot listen on {bind}: {why}. Free it, or name another in COUNTERSIGN_{name.upper()}_BIND."
+            f"Cannot listen on {bind}: {why}. Free it, or name another in COUNTERSIGN_{role.upper()}_BIND."
         ) from None
     for held in (*made.secure_sockets, *made.insecure_sockets):
         held.close()

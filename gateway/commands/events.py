@@ -63,8 +63,7 @@ def _read(
         with database.reading() as connection:
             horizon = events.horizon(connection)
             if named is not None:
-                found = applications.find_application(connection, named)
-                found = found or applications.find_application_by_name(connection, named)
+                found = applications.find_named_application(connection, named)
                 if found is None:
                     raise ValueError(f"there is no application {named!r}")
                 application_id = found.id

@@ -97,9 +97,7 @@ async def authenticate(ctx: Context, request: ClientRequest) -> Caller:
     if caller is not None:
         return caller
     await ctx.unit(_record_failure, facts, seen, request, now, why)
-    refusal = Refusal("authentication_failed", why or "")
-    refusal.recorded = True
-    raise refusal
+    raise Refusal("authentication_failed", why or "", recorded=True)
 
 
 def _gather(connection: Connection, keyset_id: str) -> Facts | None:

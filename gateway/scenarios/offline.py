@@ -128,9 +128,7 @@ async def submit_code(
     if failures >= asker.application.policy.failures_most:
         await block_after_failures(ctx, asker.application, facts.user.user_id, origin)
     if failures:
-        refusal = Refusal("proof_refused", "wrong short code")
-        refusal.recorded = True
-        raise refusal
+        raise Refusal("proof_refused", "wrong short code")
     return await ctx.reading(_view, asker, transaction_id)
 
 

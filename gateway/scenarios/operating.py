@@ -179,8 +179,7 @@ async def revoke_credential(ctx: Context, credential_id: str) -> None:
 
 def _require(connection: Connection, named: str) -> Application:
     """Return the application of this id or name."""
-    found = applications.find_application(connection, named)
-    found = found or applications.find_application_by_name(connection, named)
+    found = applications.find_named_application(connection, named)
     if found is None:
         raise ValueError(f"there is no application {named!r}")
     return found

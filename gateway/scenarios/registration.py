@@ -73,9 +73,7 @@ async def register_key(ctx: Context, caller: Caller) -> dict[str, Any]:
         return _answer(caller, proved.keyset)
     if failures >= caller.application.policy.failures_most:
         await block_after_failures(ctx, caller.application, caller.user.user_id, caller.origin)
-    refusal = Refusal("proof_refused", f"wrong {proved.failed}")
-    refusal.recorded = True
-    raise refusal
+    raise Refusal("proof_refused", f"wrong {proved.failed}", recorded=True)
 
 
 def _gather_renewed(connection: Connection, caller: Caller, body: Register) -> Keyset | None:
@@ -224,9 +222,8 @@ async def _repeat(ctx: Context, caller: Caller, body: Register) -> dict[str, Any
     same = (body.kpublic, body.fingerprint) == (keyset.spki, keyset.fingerprint)
     await ctx.unit(_record_repeat, caller, same=same)
     if not same:
-        refusal = Refusal("already_registered", "registration with another key or fingerprint")
-        refusal.recorded = True
-        raise refusal
+        reason = "registration with another key or fingerprint"
+        raise Refusal("already_registered", reason, recorded=True)
     return _answer(caller, keyset)
 
 
@@ -244,9 +241,7 @@ async def _void(ctx: Context, caller: Caller) -> None:
     how = (caller.keyset, KeysetAction.VOID, caller.user.status, caller.now)
     ended = await ctx.on_device(ended_by, ctx, *how, answered=answered)
     await ctx.unit(_write_void, caller, ended, answered=answered)
-    refusal = Refusal("package_differs", "the digest of the package is not the issued one")
-    refusal.recorded = True
-    raise refusal
+    raise Refusal("package_differs", "the digest of the package is not the issued one", recorded=True)
 
 
 def _write_void(connection: Connection, caller: Caller, ended: Keyset, *, answered: bool) -> None:

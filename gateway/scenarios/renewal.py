@@ -100,9 +100,7 @@ async def _refuse(ctx: Context, caller: Caller, verdict: Verdict) -> None:
     failures = await ctx.unit(_write_refusal, caller, verdict)
     if failures >= caller.application.policy.failures_most:
         await block_after_failures(ctx, caller.application, caller.user.user_id, caller.origin)
-    refusal = Refusal("proof_refused", f"wrong {verdict.failed}")
-    refusal.recorded = True
-    raise refusal
+    raise Refusal("proof_refused", f"wrong {verdict.failed}", recorded=True)
 
 
 def _write_refusal(connection: Connection, caller: Caller, verdict: Verdict) -> int:

@@ -94,9 +94,12 @@ def find_applications(connection: Connection, application_ids: Collection[str]) 
     return {application.id: application for application in found}
 
 
-def find_application_by_name(connection: Connection, name: str) -> Application | None:
-    """Return the application of this name, or None."""
-    row = connection.execute(sa.select(applications).where(applications.c.name == name)).one_or_none()
+def find_named_application(connection: Connection, named: str) -> Application | None:
+    """Return the application of this id, or else of this name, or None."""
+    found = find_application(connection, named)
+    if found is not None:
+        return found
+    row = connection.execute(sa.select(applications).where(applications.c.name == named)).one_or_none()
     return None if row is None else _application(row)
 
 
