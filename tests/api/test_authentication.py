@@ -219,6 +219,8 @@ def test_every_answer_to_an_authenticated_request_is_proved(probe: Probe) -> Non
     ]
     assert [answer.status for answer in answers] == [200, 200, 400, 404, 403, 200, 409]
     assert all(probe.is_proved(answer) for answer in answers)
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store, no-transform"}
+    assert all(answer.date() is not None for answer in answers)  # by which a phone corrects its clock
 
 
 def test_the_proof_of_one_answer_does_not_fit_another(probe: Probe) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_line import NetworkFailure, NotRecognised, Refused
-from tests.counterparts.phone_tlv import unb64
+from tests.counterparts.phone_tlv import b64, unb64
 from tests.journeys.stage import Json, Stage
 
 
@@ -205,8 +206,16 @@ def test_no_hash_is_taken_that_the_device_does_not_accept(stage: Stage, wrap_key
         {},
         {"oaep": ["SHA-1"], "secret": "x" * 30},
         {"oaep": ["SHA-1"], "wrap_key": "AAAA"},
+        {"oaep": ["SHA-1"], "wrap_key": _spki(1024)},
     ):
         path, sent = f"/v1/users/{user}/keysets", {"delivery": "sealed", "wrap_key": body["wrap_key"], **more}
         answer = stage.bank.request("POST", path, json=sent)
         assert answer.status_code in (400, 422), more
     assert stage.bank.keysets(user) == []
+    sent = {"delivery": "sealed", "wrap_key": _spki(2048), "oaep": ["SHA-1"]}
+    assert stage.bank.request("POST", path, json=sent).status_code == 201
+
+
+def _spki(bits: int) -> str:
+    key = rsa.generate_private_key(65537, bits).public_key()
+    return b64(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

@@ -11,6 +11,8 @@ from gateway.rules.keyset import Delivery, KeysetStatus
 from gateway.rules.policy import Policy
 from gateway.scenarios import housekeeping
 from gateway.scenarios.activation import give_activation_code
+from gateway.scenarios.offline import submit_code
+from gateway.store import applications
 from gateway.store.tables import deliveries, events, transactions
 from hsm.keys import KeyRef
 from tests.counterparts.phone import Phone
@@ -119,6 +121,21 @@ def test_keys_serve_until_the_last_second_of_their_validity(bench: Bench):
     assert run(bench.approve(phone, shown))["status"] == "confirmed"
     bench.clock.move(seconds=1)
     assert _code_of(bench.ask(phone, "transactions.pending", {})) == "authentication_failed"
+
+
+def test_keys_keep_the_steps_under_which_they_were_issued(bench: Bench):
+    with opened_bench(bench.ctx.database, bench.device, Policy(offline_allowed=True)) as other:
+        phone = run(other.enrol("anna"))
+        shorter, at = Policy(offline_allowed=True, step_seconds=30), other.clock.now()
+        run(other.ctx.unit(applications.replace_policy, other.asker.application.id, shorter, at))
+        other.asker = other.present()
+        assert run(other.approve(phone, run(other.show(phone, run(other.ask_to_confirm("anna"))))))
+        asked = run(other.ask_to_confirm("anna", offline=True))
+        code = phone.short_code(run(other.show(phone, asked)))
+        told = run(submit_code(other.ctx, other.asker, asked, code, ORIGIN))
+        assert told["confirmation"]["step"] == int(at.timestamp()) // 180
+        fresh = bench.keyset(run(other.issue("anna")).keyset["id"])
+        assert fresh.step_seconds == 30
 
 
 def test_a_transaction_expires_at_its_end_and_tells_the_application_once(bench: Bench):
