@@ -18,7 +18,7 @@ from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store import applications
 from gateway.store.applications import Application, Credential
 from gateway.store.database import Connection
-from gateway.wire import tlv
+from gateway.wire.house_inputs import api_key_input
 
 # A scope that is not in the default must be given by name when the credential is made.
 DEFAULT_SCOPES = (
@@ -48,18 +48,6 @@ class Asker:
             raise Refusal("scope_missing", f"lacks {scope}", detail=f"The call needs the scope {scope}.")
 
 
-def _digest_input(credential_id: str, application_id: str, scopes: Iterable[str], secret: str) -> bytes:
-    # Application and scopes are inside, so that a changed or copied row is of no use to a database writer.
-    return tlv.sequence(
-        [
-            (0x80, credential_id.encode()),
-            (0x81, application_id.encode()),
-            (0x82, " ".join(sorted(scopes)).encode()),
-            (0x83, secret.encode()),
-        ]
-    )
-
-
 def make_credential(ctx: Context, application_id: str, scopes: Iterable[str]) -> tuple[Credential, str]:
     """Return a credential to be stored, and the API key to be shown once. Talks to the device.
 
@@ -72,7 +60,7 @@ def make_credential(ctx: Context, application_id: str, scopes: Iterable[str]) ->
         raise ValueError(f"unknown scope {', '.join(sorted(unknown))}")
     now = ctx.clock.now()
     credential_id, secret = new_id("key", now), secrets.token_urlsafe(32)
-    digest = ctx.device.mac(ctx.keys.credential, _digest_input(credential_id, application_id, chosen, secret))
+    digest = ctx.device.mac(ctx.keys.credential, api_key_input(credential_id, application_id, chosen, secret))
     credential = Credential(
         id=credential_id,
         application_id=application_id,
@@ -133,7 +121,7 @@ def _is_right(ctx: Context, credential_id: str, credential: Credential | None, s
     """Let the HSM say whether the key is the one of its row; an unknown one costs as much."""
     owner = credential.application_id if credential else ""
     scopes = credential.scopes if credential else ()
-    mac = ctx.device.mac(ctx.keys.credential, _digest_input(credential_id, owner, scopes, secret))
+    mac = ctx.device.mac(ctx.keys.credential, api_key_input(credential_id, owner, scopes, secret))
     right = hmac.compare_digest(mac, credential.digest if credential else _NO_DIGEST)
     if right and credential is not None:
         ctx.known_keys.remember(credential, secret)

@@ -8,7 +8,7 @@ from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.store import guards
 from gateway.store.database import Connection
-from gateway.wire import tlv
+from gateway.wire.house_inputs import request_input
 
 _KEPT = timedelta(hours=24)
 # As long as planned keys may wait. After that a process counts as killed, and its key is free.
@@ -27,8 +27,7 @@ async def seal(ctx: Context, asker: Asker, once: Once) -> Once:
     """Put a MAC by the HSM in place of the hash, so that nobody can search for the secret in the body."""
     if once.key is None:
         return once
-    # These tags occur in nothing else that the credential key authenticates.
-    over = tlv.sequence([(0x84, asker.application.id.encode()), (0x85, once.request_sha256)])
+    over = request_input(asker.application.id, once.request_sha256)
     return Once(once.key, await ctx.on_device(ctx.device.mac, ctx.keys.credential, over))
 
 

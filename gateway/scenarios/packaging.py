@@ -18,7 +18,7 @@ from gateway.rules.secret_strength import is_strong
 from gateway.scenarios import keynames
 from gateway.scenarios.context import Context
 from gateway.wire import secret as secrets_wire
-from gateway.wire import tlv
+from gateway.wire.house_inputs import activation_input
 from gateway.wire.package import Package
 from gateway.wire.policy import DeviceFields, Flags, PackagePolicy, PasswordClasses
 from gateway.wire.wrapping import OAEP_HASHES, OaepHash, RsaWrapping, SecretWrapping
@@ -182,8 +182,8 @@ def _wrapping_secret(ctx: Context, plan: Plan) -> str:
 
 def activation_code(ctx: Context, application_id: str, keyset_id: str, salt: bytes) -> str:
     """Return the code of 16 symbols: computed in the HSM whenever it is needed, so it is stored nowhere."""
-    context = tlv.sequence([(0x80, application_id.encode()), (0x81, keyset_id.encode()), (0x82, salt)])
-    return secrets_wire.new_code(ctx.device.mac(ctx.keys.activation, context)[:_CODE_BYTES])
+    mac = ctx.device.mac(ctx.keys.activation, activation_input(application_id, keyset_id, salt))
+    return secrets_wire.new_code(mac[:_CODE_BYTES])
 
 
 def package_policy(policy: Policy, step_seconds: int) -> PackagePolicy:

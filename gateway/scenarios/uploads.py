@@ -19,7 +19,7 @@ from gateway.scenarios.representation import upload_view
 from gateway.store import uploads
 from gateway.store.database import Connection
 from gateway.store.uploads import Upload
-from gateway.wire import tlv
+from gateway.wire.house_inputs import upload_input
 
 KEPT = timedelta(hours=1)
 _COMES_WITHIN = timedelta(minutes=10)  # longer than the door takes; beyond it the rest of it keeps no room
@@ -121,16 +121,8 @@ def require_vouched(ctx: Context, upload: Upload) -> None:
 
 
 def _mac_input(upload: Upload) -> bytes:
-    # These tags occur in nothing else that the credential key authenticates.
-    return tlv.sequence(
-        [
-            (0x86, upload.id.encode()),
-            (0x87, upload.application_id.encode()),
-            (0x88, upload.media_type.encode()),
-            (0x89, upload.size.to_bytes(8, "big")),
-            (0x8A, upload.content_sha256 or b""),
-        ]
-    )
+    about = (upload.id, upload.application_id, upload.media_type)
+    return upload_input(*about, upload.size, upload.content_sha256)
 
 
 def no_such_content() -> Refusal:
