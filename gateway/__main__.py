@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -36,6 +37,7 @@ command.add_typer(keys, name="keys")
 command.command("doctor")(doctor)
 _out = screen()
 _NOT_AGAIN = 3
+_OTHERS = 0o007  # what everybody may do with a file who is neither its user nor of its group
 
 
 @command.command()
@@ -183,6 +185,9 @@ def main() -> None:
 
     After a login that the token refused it is 3, so that a supervisor can be told not to try again: tokens count.
     """
+    # An embedded database holds what users are asked, a software token their keys: in a folder that everybody may look
+    # into, as in any other, they are nobody else's.
+    os.umask(os.umask(_OTHERS) | _OTHERS)
     # What a command logs goes where its complaints go; those that serve say how much.
     configure_logs("warning")
     try:

@@ -1,9 +1,10 @@
 """How are the parts put together: from settings to a context."""
 
 import os
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from typing import TypeVar
 
@@ -35,10 +36,12 @@ from gateway.store import house_keys, receipt_keys, schema
 from gateway.store.database import Database
 from gateway.wire import spki
 from hsm.any_device import AnyDevice
+from hsm.connection import pin_file_of
 from hsm.device import Device
 from hsm.errors import HouseKeyMissing
 from hsm.limits import Limits
 from hsm.tokens import Tokens
+from hsm.uri import TokenUri
 
 T = TypeVar("T")
 
@@ -80,6 +83,7 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
         most_fleeting=settings.token_derived_most,
     )
     device: AnyDevice
+    _warn_of_open_pins(uris)
     if len(uris) == 1:
         device = Device.open(uris[0], limits=limits, on_hung=on_hung, alone=True)
     else:
@@ -89,6 +93,14 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
     elif device.strategy is None:
         _log.warning("the token wraps keys to RSA keys alone: keysets can only be delivered sealed")
     return device
+
+
+def _warn_of_open_pins(uris: Sequence[str]) -> None:
+    """Log which PIN files everybody on the machine can read; whether they exist is for whoever reads them to say."""
+    for source in filter(None, (TokenUri.parse(uri).pin_source for uri in uris)):
+        with suppress(OSError):
+            if pin_file_of(source).stat().st_mode & stat.S_IROTH:
+                _log.warning("everybody on this machine can read the PIN", file=str(pin_file_of(source)))
 
 
 def compared(device: AnyDevice) -> list[str]:
