@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as user_rules
@@ -27,6 +29,7 @@ from gateway.wire.request import Envelope
 from hsm.errors import DeviceRefused, DuplicateKey, InvalidUri, KeyMissing
 
 REGISTER = "keys.register"
+_UNPROVED_BYTES = 512  # all that the policy can ask for fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,8 @@ def _record_failure(
     now: datetime,
     why: str | None,
 ) -> None:
-    subject: dict[str, Any] = {"detail": {"device": request.envelope.device}}
+    device = request.envelope.device if seen.matches else kept_unproved(request.envelope.device)
+    subject: dict[str, Any] = {"detail": {"device": device}}
     if facts is not None:
         subject |= _subject(facts)
     lines = [
@@ -209,6 +213,15 @@ def _record_failure(
     if not seen.bound:
         lines.append(make_event(EventType.BINDING_BROKEN, "alarm", now, request.origin, **subject))
     record(connection, lines)
+
+
+def kept_unproved(device: dict[str, object]) -> dict[str, object]:
+    """Return of device data that nobody proved the members that have room: the log keeps for ever what anybody sends."""
+    kept: dict[str, object] = {}
+    for name, value in device.items():
+        if len(orjson.dumps(kept | {name: value})) <= _UNPROVED_BYTES:
+            kept[name] = value
+    return kept
 
 
 def _subject(facts: Facts) -> dict[str, str]:

@@ -235,3 +235,14 @@ def test_the_same_nonce_in_another_request_is_another_request(probe: Probe) -> N
     nonce = "A" * 22
     assert probe.phone.request(PENDING, {}, nonce=nonce).status == 200
     assert probe.phone.request("devices.update", {"push": None}, nonce=nonce).status == 200
+
+
+def test_of_device_data_that_nobody_proved_the_log_keeps_little(stage: Stage, probe: Probe) -> None:
+    device = {"model": "Phone 7", "uv": "password"} | {f"note_{number}": "x" * 250 for number in range(25)}
+    raw = probe.phone.envelope(PENDING, {}, device=device)
+    answers = probe.phone.send(PENDING, raw, authcode=bytes(32)), probe.phone.send(PENDING, raw)
+    [[guessed], [proved]] = [stage.recorded(answer) for answer in answers]
+    kept = guessed["detail"]["device"]
+    assert (kept["model"], kept["uv"]) == ("Phone 7", "password")
+    assert len(str(kept)) < 600
+    assert proved["detail"]["device"] == device
