@@ -216,7 +216,7 @@ def _record_failure(
 
 
 def kept_unproved(device: dict[str, object]) -> dict[str, object]:
-    """Return of device data that nobody proved the members that have room: the log keeps for ever what anybody sends."""
+    """Return the members of device data that have room in a log that keeps for ever what anybody sends."""
     kept: dict[str, object] = {}
     for name, value in device.items():
         if len(orjson.dumps(kept | {name: value})) <= _UNPROVED_BYTES:
