@@ -1,10 +1,9 @@
 """How are the parts put together: from settings to a context."""
 
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.clock import Clock, SystemClock
+from gateway.pin_files import warn_of_open_pins
 from gateway.scenarios import house_values
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.change_watch import ChangeWatch
@@ -27,6 +27,7 @@ from gateway.scenarios.context import (
 )
 from gateway.scenarios.device_threads import DeviceThreads
 from gateway.scenarios.event_feed import EventFeed, StreamLimits
+from gateway.scenarios.fair_share import FairShare
 from gateway.scenarios.key_versions import has_any
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.token_watch import TokenWatch
@@ -36,12 +37,10 @@ from gateway.store import house_keys, receipt_keys, schema
 from gateway.store.database import Database
 from gateway.wire import spki
 from hsm.any_device import AnyDevice
-from hsm.connection import pin_file_of
 from hsm.device import Device
 from hsm.errors import HouseKeyMissing
 from hsm.limits import Limits
 from hsm.tokens import Tokens
-from hsm.uri import TokenUri
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
         most_fleeting=settings.token_derived_most,
     )
     device: AnyDevice
-    _warn_of_open_pins(uris)
+    warn_of_open_pins(uris)
     if len(uris) == 1:
         device = Device.open(uris[0], limits=limits, on_hung=on_hung, alone=True)
     else:
@@ -93,14 +92,6 @@ def open_device(settings: Settings, on_hung: Callable[[], None] | None = None) -
     elif device.strategy is None:
         _log.warning("the token wraps keys to RSA keys alone: keysets can only be delivered sealed")
     return device
-
-
-def _warn_of_open_pins(uris: Sequence[str]) -> None:
-    """Log which PIN files everybody on the machine can read; whether they exist is for whoever reads them to say."""
-    for source in filter(None, (TokenUri.parse(uri).pin_source for uri in uris)):
-        with suppress(OSError):
-            if pin_file_of(source).stat().st_mode & stat.S_IROTH:
-                _log.warning("everybody on this machine can read the PIN", file=str(pin_file_of(source)))
 
 
 def compared(device: AnyDevice) -> list[str]:
@@ -225,7 +216,10 @@ def open_store_access(settings: Settings) -> Iterator[StoreAccess]:
     with closing(open_database(settings)) as database:
         schema.require_current(database)
         with ThreadPoolExecutor(settings.database_connections, "store") as threads:
-            yield StoreAccess(clock=SystemClock(), database=database, store_threads=threads)
+            share = FairShare(threads, settings.database_connections // 2)
+            yield StoreAccess(
+                clock=SystemClock(), database=database, store_threads=threads, store_share=share
+            )
 
 
 @contextmanager
@@ -234,13 +228,17 @@ def make_context(
 ) -> Iterator[Context]:
     """Put open parts together."""
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
+    store_share = FairShare(store_threads, settings.database_connections // 2)
+    room = settings.token_sessions + settings.token_waiting_most
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
     computing = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "computing")
     try:
         keys = find_house_keys(device)
         receipt = keys.receipts.known[0]
         waiters = Waiters()
-        access = StoreAccess(clock=clock, database=database, store_threads=store_threads)
+        access = StoreAccess(
+            clock=clock, database=database, store_threads=store_threads, store_share=store_share
+        )
         yield Context(
             clock=clock,
             database=database,
@@ -252,7 +250,9 @@ def make_context(
             changes=ChangeWatch(access, waiters),
             feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,
+            store_share=store_share,
             device_threads=device_threads,
+            device_share=FairShare(device_threads, room // 2),
             computing=computing,
             issuer=settings.issuer,
             client_url=settings.client_url,

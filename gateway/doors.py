@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from gateway.api.application.door import application_door
 from gateway.api.client.door import client_door
+from gateway.api.large_bodies import LargeBodies
 from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
 from gateway.assembly import read_pem
@@ -22,7 +23,9 @@ def make_doors(settings: Settings, context: Context) -> dict[str, ASGIApp]:
     peers = Peers.named(filter(None, (part.strip() for part in settings.trusted_proxies.split(","))))
     most = settings.failed_requests_per_minute
     return {
-        "application": application_door(context, peers, Throttle(most, context.clock)),
+        "application": application_door(
+            context, peers, Throttle(most, context.clock), LargeBodies(settings.large_requests_most)
+        ),
         "client": client_door(context, peers, Throttle(most, context.clock)),
     }
 

@@ -10,16 +10,17 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from gateway.database_url import holds_password, is_database
 
 PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
 _NEXT_URI = re.compile(r"\s+(?=pkcs11:)", re.IGNORECASE)  # a label may have spaces
 _MOST_TOKENS = 8
-_DATABASE = re.compile(r"$|sqlite:///.|postgresql(\+psycopg)?://")
 _PIN = re.compile(r"[:;?&]\s*pin-value\s*=", re.IGNORECASE)
 
 
@@ -113,6 +114,13 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes of `serve application` and `serve client`.")
     content_bytes_most: int = Field(
         16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Most bytes of a transaction's content."
+    )
+    large_requests_most: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="Requests of applications with more than 64 KiB of JSON that a process reads at a time; one "
+        "application has at most half of them, the others wait.",
     )
     uploads_most: int = Field(
         100,
@@ -219,10 +227,9 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_and_without_password(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if not _is_database(value):
+        if not is_database(value):
             raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME")
-        if parts.password or "password" in parse_qs(parts.query, keep_blank_values=True):
+        if holds_password(value):
             raise ValueError("must not hold a password; name a file in COUNTERSIGN_DATABASE_PASSWORD_FILE")
         return value
 
@@ -254,14 +261,6 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str]:
         """Return every setting by its environment name, as text; no secret is among them."""
         return {PREFIX + name.upper(): str(getattr(self, name)) for name in type(self).model_fields}
-
-
-def _is_database(url: str) -> bool:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return _DATABASE.match(url) is not None
 
 
 def _read_password(file: Path) -> str:

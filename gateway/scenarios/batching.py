@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gateway.scenarios.fair_share import nobodys
 from hsm.errors import DeviceUnavailable
 
 Item = TypeVar("Item")
@@ -82,7 +83,7 @@ class Room(Generic[Item, Result]):
 
     def _start(self) -> None:
         if self._next is None and len(self._under_way) < self._at_once and self._is_due():
-            self._next = asyncio.create_task(self._run())
+            self._next = asyncio.create_task(self._run(), context=nobodys())
             self._next.add_done_callback(self._ended)
 
     def _is_due(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from gateway.refusals import Outage
+from gateway.scenarios.fair_share import nobodys
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import LOOK_SECONDS, Waiters
 from gateway.store import events
@@ -88,7 +89,7 @@ class ChangeWatch:
                 return
             horizon = await self._access.reading(events.horizon)
             self._through = horizon.complete
-            self._task = asyncio.create_task(self._look_again_and_again())
+            self._task = asyncio.create_task(self._look_again_and_again(), context=nobodys())
 
     def _runs(self) -> bool:
         return self._task is not None and not self._task.done()

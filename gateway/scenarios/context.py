@@ -1,6 +1,5 @@
 """What every scenario works with: the clock, the database, the device, and the threads they run in."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from gateway.scenarios.batching import Room
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.change_watch import ChangeWatch
 from gateway.scenarios.event_feed import EventFeed
+from gateway.scenarios.fair_share import FairShare
 from gateway.scenarios.key_versions import KeyVersions, has_any
 from gateway.scenarios.known_keys import KnownKeys
 from gateway.scenarios.receipt_versions import ReceiptVersions
@@ -94,6 +94,7 @@ class Context(StoreAccess):
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     feed: EventFeed
     device_threads: ThreadPoolExecutor
+    device_share: FairShare
     computing: ThreadPoolExecutor  # for what keeps a core busy without the interpreter
     issuer: str
     client_url: str
@@ -129,4 +130,4 @@ class Context(StoreAccess):
         def run() -> T:
             return work(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self.device_threads, run)
+        return await self.device_share.run(run)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.refusals import Outage, Refusal
+from gateway.scenarios.fair_share import nobodys
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import LOOK_SECONDS, Waiters
 from gateway.store import applications, events
@@ -122,7 +123,7 @@ class EventFeed:
         if self._task is None or self._task.done():
             self.through = now.complete
             self._tails = {each.application_id: _Tail(self.through) for each in self._streams}
-            self._task = asyncio.create_task(self._look_again_and_again())
+            self._task = asyncio.create_task(self._look_again_and_again(), context=nobodys())
         self._tails.setdefault(stream.application_id, _Tail(self.through))
         stream.position = now.complete if after is None else after
 

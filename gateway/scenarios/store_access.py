@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.refusals import Outage
+from gateway.scenarios.fair_share import FairShare
 from gateway.store.database import Blocked, Collision, Connection, Database
 
 P = ParamSpec("P")
@@ -22,10 +23,11 @@ class StoreAccess:
     clock: Clock
     database: Database
     store_threads: ThreadPoolExecutor
+    store_share: FairShare
 
     async def in_store_thread(self, work: Callable[[], T]) -> T:
-        """Run work that reaches the database by itself."""
-        return await asyncio.get_running_loop().run_in_executor(self.store_threads, work)
+        """Run work that reaches the database by itself; of one application so much at a time as is its share."""
+        return await self.store_share.run(work)
 
     async def unit(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

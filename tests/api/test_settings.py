@@ -68,3 +68,10 @@ def test_a_proxy_that_would_never_be_recognised_is_refused(proxies: str):
 def test_a_mistyped_setting_is_told_with_the_one_that_may_be_meant():
     with pytest.raises(SettingsError, match=r"Is COUNTERSIGN_TOKEN_SESSIONS meant\?"):
         load_settings({"COUNTERSIGN_TOKEN_SESSION": "3"})
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_a_password_among_the_parameters_of_the_database_is_refused(name: str):
+    with pytest.raises(SettingsError, match="must not hold a password") as refusal:
+        load_settings({"COUNTERSIGN_DATABASE_URL": f"postgresql+psycopg://user@host/name?{name}=hunter2"})
+    assert "hunter2" not in str(refusal.value)

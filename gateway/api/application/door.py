@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -18,16 +19,18 @@ from gateway.api.application.reading import read_ask
 from gateway.api.fallback import fallback_handlers
 from gateway.api.health import health_routes
 from gateway.api.incoming import read_incoming
+from gateway.api.large_bodies import LargeBodies
 from gateway.api.problems import Reply, problem_reply
 from gateway.api.raw_path import RawPath
 from gateway.api.read_to_end import ReadToEnd
 from gateway.api.recorder import RequestLine
-from gateway.api.requests import Peers, make_origin, new_request_id, read_body, send
+from gateway.api.requests import Peers, declared_bytes, make_origin, new_request_id, read_body, send
 from gateway.api.throttle import Throttle
 from gateway.scenarios import administration
 from gateway.scenarios.access import Asker, authenticate_application
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
+from gateway.scenarios.fair_share import on_behalf_of
 from gateway.scenarios.idempotency import seal
 from gateway.scenarios.recording import Origin
 from gateway.store.transactions import PART_BYTES
@@ -36,11 +39,11 @@ _LARGE = 64 * 1024
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def application_door(ctx: Context, peers: Peers, throttle: Throttle) -> Starlette:
+def application_door(ctx: Context, peers: Peers, throttle: Throttle, large: LargeBodies) -> Starlette:
     """Return the ASGI application of the application door."""
     endpoints: dict[str, dict[str, _Endpoint]] = defaultdict(dict)
     for call in CALLS:
-        endpoints[call.path][call.method] = _endpoint(ctx, peers, throttle, call)
+        endpoints[call.path][call.method] = _endpoint(ctx, peers, throttle, large, call)
     routes = [Route(path, _by_method(each), methods=list(each)) for path, each in endpoints.items()]
     handlers = fallback_handlers(ctx, peers, throttle, "application")
     routes += [*_open_routes(ctx), *health_routes(ctx)]
@@ -75,7 +78,7 @@ def _by_method(endpoints: dict[str, _Endpoint]) -> _Endpoint:
     return endpoint
 
 
-def _endpoint(ctx: Context, peers: Peers, throttle: Throttle, call: Call) -> _Endpoint:
+def _endpoint(ctx: Context, peers: Peers, throttle: Throttle, large: LargeBodies, call: Call) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
         request_id = new_request_id(ctx.clock)
         address = peers.address_of(request)
@@ -83,7 +86,7 @@ def _endpoint(ctx: Context, peers: Peers, throttle: Throttle, call: Call) -> _En
         origin = make_origin(request_id, call.name, address, None)
         try:
             throttle.require_open(address)
-            reply = await _answer(ctx, call, request, origin)
+            reply = await _answer(ctx, large, call, request, origin)
             line.finish(reply)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened becomes an answer
             reply, reason = problem_reply(error, request_id)
@@ -95,24 +98,29 @@ def _endpoint(ctx: Context, peers: Peers, throttle: Throttle, call: Call) -> _En
     return endpoint
 
 
-async def _answer(ctx: Context, call: Call, request: Request, origin: Origin) -> Reply:
+async def _answer(ctx: Context, large: LargeBodies, call: Call, request: Request, origin: Origin) -> Reply:
     authorization = request.headers.get("authorization", "")
     asker = await authenticate_application(ctx, authorization, origin)
-    try:
-        asker.require_scope(call.scope)
-        if call.is_content:
-            content = read_incoming(request, ctx.content_bytes_most, PART_BYTES)
-            return await call.handler(ctx, await read_ask(call, request, asker, b"", origin, content))
-        raw = await read_body(request, call.body_most(ctx.content_bytes_most))
-        origin = await _origin(origin, call, raw)
-        ask = await read_ask(call, request, asker, raw, origin)
-        del raw  # large content is in it
-        if call.carries_secret:
-            ask = replace(ask, once=await seal(ctx, asker, ask.once))
-        return await call.handler(ctx, ask)
-    except Exception as error:
-        await _record(ctx, asker, error, origin)
-        raise
+    with on_behalf_of(asker.application.id):
+        try:
+            asker.require_scope(call.scope)
+            if call.is_content:
+                content = read_incoming(request, ctx.content_bytes_most, PART_BYTES)
+                return await call.handler(ctx, await read_ask(call, request, asker, b"", origin, content))
+            most = call.body_most(ctx.content_bytes_most)
+            declared = declared_bytes(request, most)
+            is_large = most > _LARGE and (declared is None or declared > _LARGE)
+            async with large.held(asker.application.id) if is_large else nullcontext():
+                raw = await read_body(request, most)
+                origin = await _origin(origin, call, raw)
+                ask = await read_ask(call, request, asker, raw, origin)
+                del raw  # large content is in it
+                if call.carries_secret:
+                    ask = replace(ask, once=await seal(ctx, asker, ask.once))
+                return await call.handler(ctx, ask)
+        except Exception as error:
+            await _record(ctx, asker, error, origin)
+            raise
 
 
 async def _origin(origin: Origin, call: Call, raw: bytes) -> Origin:

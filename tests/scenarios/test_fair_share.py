@@ -1,0 +1,105 @@
+"""Can one application that asks for very much keep the others waiting?"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from sqlalchemy.engine import Connection
+
+from gateway.scenarios.batching import Room
+from gateway.scenarios.fair_share import on_behalf_of
+from tests.scenarios.bench import Bench, run
+
+SHARE = 4  # half of the bench's connections
+GREEDY, OTHER = "app_greedy", "app_other"
+SOON_SECONDS = 10
+
+
+class Gate:
+    """Work that takes until it is let through, and how much of it was under way at a time."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.inside = self.most = 0
+        self._lock = threading.Lock()
+
+    def pass_through(self, _: Connection) -> None:
+        """Wait, as a slow statement does."""
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.open.wait(SOON_SECONDS)
+        with self._lock:
+            self.inside -= 1
+
+
+@contextmanager
+def _opened(gate: Gate) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        gate.open.set()
+
+
+@asynccontextmanager
+async def _greedy(bench: Bench, gate: Gate) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Have one application ask for many slow things, until the block ends."""
+    with on_behalf_of(GREEDY):
+        asked = [asyncio.create_task(bench.ctx.reading(gate.pass_through)) for _ in range(4 * SHARE)]
+    while gate.inside < SHARE:
+        await asyncio.sleep(0.01)
+    with _opened(gate):
+        yield asked
+    await asyncio.gather(*asked, return_exceptions=True)
+
+
+def _quick(_: Connection) -> str:
+    return "answered"
+
+
+def test_who_asks_for_many_slow_things_keeps_nobody_waiting_but_itself(bench: Bench) -> None:
+    gate = Gate()
+
+    async def others() -> list[str]:
+        async with _greedy(bench, gate), asyncio.timeout(SOON_SECONDS / 2):
+            phone = await bench.ctx.reading(_quick)
+            with on_behalf_of(OTHER):
+                return [phone, await bench.ctx.reading(_quick), await bench.ctx.on_device(lambda: "computed")]
+
+    assert run(others()) == ["answered", "answered", "computed"]
+    assert gate.most == SHARE
+
+
+def test_going_away_is_no_way_to_have_more_than_a_share(bench: Bench) -> None:
+    gate = Gate()
+
+    async def come_and_go() -> None:
+        async with _greedy(bench, gate) as asked:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            with on_behalf_of(GREEDY):
+                late = asyncio.create_task(bench.ctx.reading(_quick))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(late), 0.1)
+            gate.open.set()
+            await late
+
+    run(come_and_go())
+    assert gate.most == SHARE
+
+
+def test_a_batch_that_one_of_many_began_waits_in_no_line(bench: Bench) -> None:
+    gate = Gate()
+
+    async def work(items: list[str]) -> list[str]:
+        return [await bench.ctx.reading(_quick) for _ in items]
+
+    async def ask() -> str:
+        async with _greedy(bench, gate), asyncio.timeout(SOON_SECONDS / 2):
+            with on_behalf_of(GREEDY):
+                return await Room(work, most=8).ask("keys")
+
+    assert run(ask()) == "answered"

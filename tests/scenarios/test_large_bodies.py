@@ -1,0 +1,98 @@
+"""Does an application that sends many large requests at once fill the memory, or keep another's from being read?"""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from starlette.types import Message
+
+from gateway.api.application.door import application_door
+from gateway.api.large_bodies import LargeBodies
+from gateway.api.requests import Peers
+from gateway.api.throttle import Throttle
+from gateway.scenarios import operating
+from gateway.scenarios.access import DEFAULT_SCOPES
+from tests.scenarios.bench import Bench, run
+
+MOST, LARGE, SOON_SECONDS = 4, 200_000, 10
+
+
+@dataclass
+class Caller:
+    """One request of an application, that stops after its first bytes until it is let go on."""
+
+    api_key: str
+    body: bytes
+    declared: bool = True
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    is_read: bool = False
+    status: int = 0
+
+    async def call(self, door: object) -> None:
+        """Send it, and keep the status of the answer."""
+        headers = {
+            "authorization": f"Bearer {self.api_key}",
+            "content-type": "application/json",
+            "idempotency-key": str(id(self)),
+        }
+        if self.declared:
+            headers["content-length"] = str(len(self.body))
+        path = "/v1/transactions"
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        await door(scope, self._receive, self._send)  # type: ignore[operator]
+
+    async def _receive(self) -> Message:
+        if not self.is_read:
+            self.is_read = True
+            return {"type": "http.request", "body": self.body[:1000], "more_body": True}
+        await self.go_on.wait()
+        return {"type": "http.request", "body": self.body[1000:], "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+
+
+def _body(text: str) -> bytes:
+    return json.dumps({"user": "nobody", "media_type": "text/plain", "text": text}).encode()
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_only_so_many_large_requests_of_one_application_are_read_at_a_time(
+    bench: Bench, declared: bool
+) -> None:
+    async def attack() -> None:
+        clock = bench.clock
+        door = application_door(bench.ctx, Peers.named([]), Throttle(100, clock), LargeBodies(MOST))
+        keys = []
+        for name in ("greedy", "other"):
+            new = await operating.add_application(
+                bench.ctx, f"{name} {declared}", None, DEFAULT_SCOPES, bench.asker.application.policy
+            )
+            keys.append(new.api_key)
+        greedy = [Caller(keys[0], _body("x" * LARGE), declared) for _ in range(3 * MOST)]
+        sending = [asyncio.create_task(caller.call(door)) for caller in greedy]
+        while sum(caller.is_read for caller in greedy) < MOST // 2:
+            await asyncio.sleep(0.01)
+        # Another's are read meanwhile, and small ones of the same application as well.
+        for key, size in ((keys[1], LARGE), (keys[0], 10)):
+            caller = Caller(key, _body("x" * size))
+            caller.go_on.set()
+            async with asyncio.timeout(SOON_SECONDS):
+                await caller.call(door)
+            assert caller.status == 404  # there is no such user
+        assert sum(caller.is_read for caller in greedy) == MOST // 2
+        for caller in greedy:
+            caller.go_on.set()
+        async with asyncio.timeout(SOON_SECONDS):
+            await asyncio.gather(*sending)
+        assert {caller.status for caller in greedy} == {404}
+
+    run(attack())
