@@ -4,14 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from hashlib import sha256
-from typing import TypeVar
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.clock import Clock, SystemClock
+from gateway.pem_files import door_pin
 from gateway.pin_files import warn_of_open_pins
 from gateway.scenarios import house_values
 from gateway.scenarios.canary import Canary
@@ -41,8 +38,6 @@ from hsm.device import Device
 from hsm.errors import HouseKeyMissing
 from hsm.limits import Limits
 from hsm.tokens import Tokens
-
-T = TypeVar("T")
 
 _log = structlog.get_logger("gateway")
 
@@ -216,10 +211,14 @@ def open_store_access(settings: Settings) -> Iterator[StoreAccess]:
     with closing(open_database(settings)) as database:
         schema.require_current(database)
         with ThreadPoolExecutor(settings.database_connections, "store") as threads:
-            share = FairShare(threads, settings.database_connections // 2)
-            yield StoreAccess(
-                clock=SystemClock(), database=database, store_threads=threads, store_share=share
-            )
+            yield _store_access(settings, database, SystemClock(), threads)
+
+
+def _store_access(
+    settings: Settings, database: Database, clock: Clock, threads: ThreadPoolExecutor
+) -> StoreAccess:
+    share = FairShare(threads, settings.database_connections // 2)
+    return StoreAccess(clock=clock, database=database, store_threads=threads, store_share=share)
 
 
 @contextmanager
@@ -228,31 +227,26 @@ def make_context(
 ) -> Iterator[Context]:
     """Put open parts together."""
     store_threads = ThreadPoolExecutor(settings.database_connections, "store")
-    store_share = FairShare(store_threads, settings.database_connections // 2)
-    room = settings.token_sessions + settings.token_waiting_most
     device_threads = DeviceThreads(settings.token_sessions, settings.token_waiting_most)
     computing = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "computing")
-    try:
+    with store_threads, device_threads, computing:
         keys = find_house_keys(device)
-        receipt = keys.receipts.known[0]
         waiters = Waiters()
-        access = StoreAccess(
-            clock=clock, database=database, store_threads=store_threads, store_share=store_share
-        )
+        access = _store_access(settings, database, clock, store_threads)
         yield Context(
             clock=clock,
             database=database,
             device=device,
             keys=keys,
-            canary=Canary(device, secret=keys.decoy, private=receipt.private, public=receipt.public),
+            canary=_canary(device, keys),
             token_watch=TokenWatch(device),
             waiters=waiters,
             changes=ChangeWatch(access, waiters),
             feed=EventFeed(access, waiters, _stream_limits(settings)),
             store_threads=store_threads,
-            store_share=store_share,
+            store_share=access.store_share,
             device_threads=device_threads,
-            device_share=FairShare(device_threads, room // 2),
+            device_share=FairShare(device_threads, device_threads.most // 2),
             computing=computing,
             issuer=settings.issuer,
             client_url=settings.client_url,
@@ -262,9 +256,11 @@ def make_context(
             upload_bytes_most=settings.upload_bytes_most,
             waiting_most=settings.token_waiting_most,
         )
-    finally:
-        for threads in (store_threads, device_threads, computing):
-            threads.shutdown()
+
+
+def _canary(device: AnyDevice, keys: HouseKeys) -> Canary:
+    receipt = keys.receipts.known[0]
+    return Canary(device, secret=keys.decoy, private=receipt.private, public=receipt.public)
 
 
 def _stream_limits(settings: Settings) -> StreamLimits:
@@ -273,25 +269,3 @@ def _stream_limits(settings: Settings) -> StreamLimits:
         most_per_application=settings.event_streams_per_application_most,
         seconds=settings.event_stream_seconds_most,
     )
-
-
-def door_pin(settings: Settings) -> bytes | None:
-    """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
-    if settings.client_ca_file is None:
-        return None
-    pem = read_pem(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE")
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError:
-        raise SettingsError("COUNTERSIGN_CLIENT_CA_FILE holds no certificate. Name a PEM file.") from None
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return sha256(spki).digest()
-
-
-def read_pem(read: Callable[[], T], name: str) -> T:
-    """Return what `read` reads from the file of this setting. Raises SettingsError."""
-    try:
-        return read()
-    except OSError as error:
-        why = error.strerror or error
-        raise SettingsError(f"Cannot read the file of COUNTERSIGN_{name}: {why}. Name a PEM file.") from None

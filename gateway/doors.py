@@ -12,7 +12,7 @@ from gateway.api.client.door import client_door
 from gateway.api.large_bodies import LargeBodies
 from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
-from gateway.assembly import read_pem
+from gateway.pem_files import read_pem
 from gateway.scenarios.context import Context
 from gateway.settings import Settings
 from gateway.worker.posting import Post

@@ -19,8 +19,9 @@ class DeviceThreads(ThreadPoolExecutor):
     """Threads for work on the device; none of it waits for a thread."""
 
     def __init__(self, sessions: int, most_waiting: int) -> None:
-        super().__init__(sessions + most_waiting, "device")
-        self._room = BoundedSemaphore(sessions + most_waiting)
+        self.most = sessions + most_waiting
+        super().__init__(self.most, "device")
+        self._room = BoundedSemaphore(self.most)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn``. Raises hsm.errors.DeviceUnavailable if there is no room for more."""

@@ -24,15 +24,22 @@ class Gate:
         self.open = threading.Event()
         self.inside = self.most = 0
         self._lock = threading.Lock()
+        self._full = threading.Event()
 
     def pass_through(self, _: Connection) -> None:
         """Wait, as a slow statement does."""
         with self._lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
+            if self.inside == SHARE:
+                self._full.set()
         self.open.wait(SOON_SECONDS)
         with self._lock:
             self.inside -= 1
+
+    def wait_until_full(self) -> None:
+        """Wait until as much is under way as may be."""
+        assert self._full.wait(SOON_SECONDS)
 
 
 @contextmanager
@@ -48,8 +55,7 @@ async def _greedy(bench: Bench, gate: Gate) -> AsyncIterator[list[asyncio.Task[N
     """Have one application ask for many slow things, until the block ends."""
     with on_behalf_of(GREEDY):
         asked = [asyncio.create_task(bench.ctx.reading(gate.pass_through)) for _ in range(4 * SHARE)]
-    while gate.inside < SHARE:
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(gate.wait_until_full)
     with _opened(gate):
         yield asked
     await asyncio.gather(*asked, return_exceptions=True)
