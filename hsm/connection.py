@@ -82,9 +82,9 @@ class Connection:
     def is_shown(self) -> bool:
         """Whether the module can still tell about its token, which it may not although it computes.
 
-        Ask where something was looked for and not found. SoftHSM that read the token's file just when another process
-        wrote it, as each login does, sees no change of the token ever again, until it is initialised: keys that others
-        made do not exist for it. Asking reads that file as well, so it is not asked more often than it has to be.
+        Ask where something was looked for and not found. Each login writes the token's file. A SoftHSM that read it in
+        that moment sees no change of the token until it is initialised: keys that others made do not exist for it.
+        Asking reads that file as well, so it is not asked more often than it has to be.
         """
         for pause in (*_PAUSES_SECONDS, 0.0):
             try:
@@ -131,8 +131,8 @@ def _make_canary(direct: DirectCalls | None, session: pkcs11.Session) -> tuple[i
 def log_in(module: Module, token: pkcs11.Token, pin_source: str) -> pkcs11.Session:
     """Open the session that holds the login. A PIN that was refused is not tried again in this process.
 
-    Nor is one that was never accepted and met an answer that may be about it; after an accepted one the same answer
-    is one of a device that was lost, and comes back.
+    An unclear answer counts as a refusal as long as the token never accepted the PIN here. Afterwards it is taken for
+    one of a device that was lost and comes back.
     """
     if token.serial in module.refused_logins:
         raise _rejected("was refused before and is not tried again")

@@ -140,10 +140,10 @@ class Device(House):
     def together(self, work: Callable[[Desk], T], fleeting_keys: Sequence[FleetingRef] = ()) -> T:
         """Run work that uses keys many times, in one turn: it waits once and keeps one session.
 
-        `fleeting_keys` are those of them that are not on the token: what the HSM does not hold of them is made
-        first, in one turn; without being told, it has to be found out, and all the work is done alone then.
-        If an operation fails, the work as a whole is tried a second and last time, and the error raised is about
-        all of it; so it must change nothing, and whoever needs to know which operation it was asks for each alone.
+        `fleeting_keys` are those of its keys that are not on the token. The ones that the HSM does not hold are made
+        first, in one turn. Without this list they are missed on the way, and then all the work is done alone.
+        If an operation fails, all the work is tried a second and last time, and the error raised is about all of it.
+        So it must change nothing. Whoever needs to know which operation it was asks for each alone.
         """
         if fleeting_keys:
             self._hold(fleeting_keys)

@@ -1,9 +1,11 @@
 """How is an operation tried, and what is done when the module says no?
 
-Each operation waits for its turn, takes the lock, and runs in a session. If it fails, the class of the fault
-decides: the caller's fault is reported at once; a broken session or a stale handle is replaced and the operation
-tried a second and last time; and where the return code proves nothing, the canary is asked first, so that nobody
-can make us repair anything by sending malformed input. If the canary is silent, the device is recovered.
+Each operation waits for its turn, takes the lock, and runs in a session. If it fails, the class of the fault decides:
+
+- The caller's fault is reported at once.
+- A broken session or a stale handle is replaced, and the operation tried a second and last time.
+- Where the return code proves nothing, the canary is asked first, so that nobody can make us repair anything by
+  sending malformed input. If the canary is silent, the device is recovered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Is the device there, and if not, when is it tried again, and by whom?
 
 By one thread of its own, never by callers. Callers that meet a loss wait for the first attempt, which mostly
-succeeds within milliseconds; when it fails, they and all later ones are told at once when the next attempt will
-be, so that nobody is kept and nobody piles up in a module that does not answer. A refused PIN stops it for good.
+succeeds within milliseconds. When it fails, they and all later ones are told at once when the next attempt will be.
+So nobody is kept, and nobody piles up in a module that does not answer. A refused PIN stops it for good.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def undo_in(session: Session, is_alive: Callable[[], bool]) -> Undo:
     """Return how to destroy, in `session`, what a failed operation may have stored.
 
     It raises NotUndone from the cause if that fails as well, or if `is_alive` says that the login is gone: then
-    objects are invisible, and nothing that was not found is known to be gone.
+    objects are invisible, and what is not found may still be there.
     """
 
     def undo(refs: Sequence[KeyRef], cause: BaseException) -> None:

@@ -44,7 +44,7 @@ class Peers:
 
 
 def plain_address(address: str) -> str:
-    """Return an address as it is always written; what is none, as it is.
+    """Return an address in its one normal spelling, and a text that is no address unchanged.
 
     A socket that listens on IPv6 and IPv4 alike gives an IPv4 address inside an IPv6 one. Left so, all of IPv4 would
     seem to be one network: one caller who keeps failing would close the door to everybody.

@@ -108,8 +108,8 @@ async def list_events(
 ) -> list[dict[str, Any]]:
     """Return a page of the application's events, oldest first.
 
-    Events of the moment may still be on their way into the log: they are waited for, up to half a second, so that
-    whoever asks after an answer finds what it brought about. What takes longer is on a later page.
+    Events of the moment may still be on their way into the log. They are waited for, up to half a second: whoever asks
+    right after an answer finds what it brought about. What takes longer is on a later page.
     """
     last = (horizon := await ctx.reading(events.horizon)).last
     for pause in _APPENDING_PAUSES:

@@ -1,9 +1,12 @@
 """How do requests that arrive together share one hop?
 
-Whatever arrives while batches are under way makes up the next one. Who comes alone waits for some turns of the event
-loop; after a crowd, the first that come wait a moment for the others, and again as long as others come: two halves of
-a crowd that take turns cost more CPU than all of it at once. Who is patient starts no batch for some time, but comes
-along with any other: by itself it would cost what a batch costs, and split a crowd.
+Whatever arrives while batches are under way makes up the next one. How long an item waits for others depends:
+
+- One that comes alone starts its batch after some turns of the event loop.
+- After a crowd, the first that come wait a moment for the others, and again as long as others come. Two halves of a
+  crowd that take turns cost more CPU than all of it at once.
+- One that is patient starts no batch for some time, but comes along with any other. By itself it would cost as much as
+  a batch, and split a crowd.
 """
 
 import asyncio

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A keyset that is there, the device that it is for, and the package that brings it there."""
+    """A keyset that was written, its device, and the package that brings it to the phone."""
 
     keyset: Keyset
     device: Device

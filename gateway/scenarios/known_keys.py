@@ -1,7 +1,7 @@
 """Which API keys did the HSM recognise lately, for exactly the row that the credential has now?
 
-The MAC over the same key, application and scopes is the same for ever, so a key that was recognised needs no second
-look at the token as long as not one value of its row is another. The row itself is read anew for each request: a
+The MAC over the same key, application and scopes is always the same. So the token need not be asked again about a key
+that it recognised while every value of the key's row is unchanged. The row itself is read anew for each request: a
 revoked key is refused at the next one, in every process. Of a key itself nothing is kept but a MAC under a secret
 that lives as long as the process.
 """

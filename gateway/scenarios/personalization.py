@@ -1,7 +1,7 @@
 """How does a user get keys: planned in a row, made in the HSM, adopted by a keyset, delivered once.
 
-The row of what is about to be made is written first, the objects are made second, the keyset is written last;
-whatever a killed process leaves on the token is known to a row and swept away.
+First a row names what is about to be made, then the objects are made, and the keyset is written last. So a row knows of
+whatever a killed process leaves on the token, and the sweep destroys it.
 """
 
 import secrets

@@ -1,7 +1,7 @@
 """How does a phone renew its keys: proved with the old ones, the new ones sealed to a key that it made for this.
 
-The old keyset goes on until the phone has registered the new one (``registration``), so that whatever is interrupted
-leaves a phone that can go on: with the old keys it asks once more, and the renewal before is void.
+The old keyset goes on until the phone has registered the new one (``registration``). So a phone can go on after any
+interruption: it asks once more with the old keys, and the renewal before is void.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """How does a key of the gateway get a new version while everything runs, and an old one its end?
 
 A new version of the binding key is made beside the old one. When every process has learned of it, each row is bound
-anew, after the HSM has vouched for it under the version that it names; a row it does not vouch for stays as it is and
-is an alarm. Whatever is killed on the way, the rest is done by the next run, because each row says how far it is.
+anew, if the HSM vouches for it under the version that it names. A row for which it does not stays as it is and is an
+alarm. If a run is killed, the next one does the rest, because each row says how far it is.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
 """How are plain requests of phones that arrive together served together: one gather, one turn at the device, one unit?
 
 These are answers to transactions, and lists of what waits. Only what is plain is decided here: the request is
-authenticated, its proofs are right, the user has no failures, and nobody interferes. Whatever is not plain leaves
-without a trace, for whatever reason, and is asked again by itself (``authentication``, ``confirmation``,
-``phone_reading``): only there is it decided what a refusal, a repeat or a collision means. So nothing that one asks can
-spoil what the others get; what fails a batch as a whole sends all of it that way.
+authenticated, its proofs are right, the user has no failures, and nobody interferes. Any other request leaves without a
+trace and is asked again by itself (``authentication``, ``confirmation``, ``phone_reading``). Only there is it decided
+what a refusal, a repeat or a collision means. So no request can spoil what the others get, and if a batch fails as a
+whole, each of it is asked by itself.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Which rows of keys did the HSM vouch for lately, exactly as they are now?
 
-The MAC over the same bytes under the same key is the same for ever, so a row that was found to be bound needs no
-second look at the token as long as not one value of it, its MAC and its user's state included, is another. The row
-itself is read anew for each request: what is remembered never says what is in the database.
+The MAC over the same bytes under the same key is always the same. So the token need not be asked again about a row that
+was found to be bound while every value of it is unchanged, its MAC and its user's state included. The row itself is
+read anew for each request: what is remembered never says what is in the database.
 """
 
 from threading import Lock

@@ -34,6 +34,7 @@ _TRIES_TO_WRITE_AHEAD, _PAUSE_SECONDS = 50, 0.05
 # What waits longer than a request may is given up. Options in the URL come later and win.
 _POSTGRES_LIMITS = "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=30s"
 _CONNECT_SECONDS = "5"
+_PREPARING = 7023641  # the advisory lock of whoever prepares a database; any number that nothing else takes
 _USED_AT, _BELIEVED_SECONDS = "used_at", 1.0
 
 __all__ = ["Blocked", "Collision", "Connection", "Database"]
@@ -119,13 +120,13 @@ class Database:
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        """Open a unit that no other process that prepares this database runs beside; it may take its time."""
+        """Open a unit in which this process alone prepares the database; it has no limit of time."""
         with self.unit() as connection:  # on SQLite this is the one that may write
             if not self.is_sqlite:
                 self._silence.spare(connection)
                 for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
                     connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7023641)"))
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_PREPARING})"))
             yield connection
 
     @contextmanager

@@ -1,9 +1,9 @@
 """What is remembered of all that happened: an append-only log, and its pages.
 
 On PostgreSQL units that append side by side get their numbers before they commit, so a later number can be there
-before an earlier one. Whoever reads on from the last number seen would then lose the earlier line. Each unit that
-appends therefore holds, until it ends, a shared advisory lock that says from which number on its lines may be (a
-trigger takes it, see the migration), and pages end before the least of these.
+before an earlier one. Whoever reads on from the last number seen would then lose the earlier line. Therefore each unit
+that appends holds a shared advisory lock until it ends. The lock names a number, after which all lines of the unit come
+(a trigger takes it, see the migration). Pages end at the least number that is held.
 """
 
 from collections.abc import Collection, Sequence

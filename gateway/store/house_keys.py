@@ -1,4 +1,4 @@
-"""By what does a token prove that it has the gateway's own keys: a value for each version, noted when it was made?"""
+"""Which value must a token show to prove that it has a key of the gateway, and which version of it?"""
 
 from collections.abc import Mapping
 from datetime import datetime

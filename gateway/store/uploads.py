@@ -31,7 +31,7 @@ _row_of_upload = row_of(Upload)
 
 
 def lock_waiting(connection: Connection, application_id: str) -> tuple[int, int]:
-    """Return number and bytes of the application's uploads, of which none is begun by others until the unit ends."""
+    """Return how many uploads the application has, and their bytes; nobody else begins one until the unit ends."""
     # FOR NO KEY UPDATE: whoever adds a row that names the application goes on.
     locked = sa.select(applications.c.id).where(applications.c.id == application_id)
     connection.execute(locked.with_for_update(key_share=True))
