@@ -59,6 +59,15 @@ class Caller:
         """The application's policy, as it is for this user."""
         return policy_for(self.application.policy, self.user.settings)
 
+    @property
+    def subject(self) -> dict[str, str]:
+        """The ids that an event about its request carries."""
+        return {
+            "application_id": self.application.id,
+            "user_id": self.user.user_id,
+            "keyset_id": self.keyset.id,
+        }
+
     def require_allowed_unlocking(self) -> None:
         """Refuse if the keys were unlocked by a finger or a face where the password is required; the phone says so."""
         if self.envelope.device.get("uv") == "biometric" and self.policy.forbid_biometrics:
@@ -264,9 +273,7 @@ def record_ended(connection: Connection, caller: Caller, now: datetime, reason: 
         now,
         caller.origin,
         reason=reason,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
+        **caller.subject,
     )
     record(connection, [event])
 

@@ -188,10 +188,8 @@ def _refuse(connection: Connection, caller: Caller, shown: Shown) -> _Settled:
         caller.now,
         caller.origin,
         reason=f"wrong {failed}",
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
         detail={"device": caller.envelope.device},
+        **caller.subject,
     )
     record(connection, [event])
     failures = 0

@@ -48,11 +48,9 @@ def request_event(
         caller.now,
         caller.origin,
         reason=reason,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
         transaction_id=transaction_id,
         detail={"device": caller.envelope.device},
+        **caller.subject,
     )
 
 

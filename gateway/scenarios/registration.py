@@ -209,10 +209,8 @@ def _event(caller: Caller, type_: EventType, result: str, reason: str | None = N
         caller.now,
         caller.origin,
         reason=reason,
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
         detail={"device": caller.envelope.device},
+        **caller.subject,
     )
 
 

@@ -111,10 +111,8 @@ def _write_refusal(connection: Connection, caller: Caller, verdict: Verdict) -> 
         caller.now,
         caller.origin,
         reason=f"wrong {verdict.failed} at renewal",
-        application_id=caller.application.id,
-        user_id=caller.user.user_id,
-        keyset_id=caller.keyset.id,
         detail={"device": caller.envelope.device},
+        **caller.subject,
     )
     record(connection, [event])
     if not verdict.counts:

@@ -27,7 +27,7 @@ class Moment(sa.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    # Each row has several, so that both ways are one step, past what SQLAlchemy would do before and after.
+    # Each row has several. So both ways are one step, without what SQLAlchemy would do before and after it.
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
         """Hand the database UTC; a naive datetime is a bug."""
