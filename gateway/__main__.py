@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from gateway import __version__, assembly
 from gateway.certificate import require_lasting
@@ -18,7 +17,7 @@ from gateway.commands.applications import application
 from gateway.commands.doctor import doctor
 from gateway.commands.events import list_events
 from gateway.commands.keys import keys
-from gateway.commands.screen import screen
+from gateway.commands.screen import plain, screen
 from gateway.logs import configure_logs
 from gateway.refusals import Outage, Refusal
 from gateway.roles import Role, Work
@@ -87,18 +86,21 @@ def check(
     both = results["database"] == "ok"
     results["token"] = _try(lambda: _try_token(settings, with_database=both))
     results["push"] = _try(lambda: _try_push(settings))
-    results["certificate"] = _try(lambda: require_lasting(settings, SystemClock()))
+    results["certificate"] = _try(lambda: _try_certificates(settings))
+    _show_checked(settings, results, as_json=as_json)
+    if any(result != "ok" for result in results.values()):
+        raise typer.Exit(1)
+
+
+def _show_checked(settings: Settings, results: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"version": __version__, "settings": settings.shown(), "checks": results}, indent=2))
     else:
-        table = Table("setting", "value", title=f"Countersign {__version__}")
+        _out.print(f"Countersign {__version__}", highlight=False)
         for name, value in settings.shown().items():
-            table.add_row(name, value)
-        _out.print(table)
+            _out.print(f"{name}={plain(value)}", soft_wrap=True, highlight=False)
         for name, result in results.items():
-            _out.print(f"{name}: {result}")
-    if any(result != "ok" for result in results.values()):
-        raise typer.Exit(1)
+            _out.print(f"{name}: {result}", soft_wrap=True)
 
 
 def _try(probe: Callable[[], None]) -> str:
@@ -109,6 +111,12 @@ def _try(probe: Callable[[], None]) -> str:
     except (DeviceError, SchemaBehind, SettingsError) as error:
         return str(error)
     return "ok"
+
+
+def _try_certificates(settings: Settings) -> None:
+    """Raise SettingsError if that of the doors cannot be used or has ended, or that for packages cannot be read."""
+    require_lasting(settings, SystemClock())
+    assembly.door_pin(settings)
 
 
 def _try_push(settings: Settings) -> None:

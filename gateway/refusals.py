@@ -54,8 +54,9 @@ CATALOGUE: dict[str, Problem] = {
         Problem("scope_missing", _M.FORBIDDEN, "The credential lacks the scope for this call",
                 "Ask the operator for a credential with the scope named in `detail`."),
         Problem("proof_refused", _M.FORBIDDEN, "The proofs were not accepted",
-                "Code, signature or step are not right for this transaction. It counts as a failure: after "
-                "several in a row the transaction is cancelled and the user blocked."),
+                "Code, signature or step are not right for this transaction: the event log says which. A wrong code or "
+                "signature counts as a failure; after several in a row the transaction is cancelled and the user "
+                "blocked. A wrong step is a clock, and does not count."),
         Problem("score_too_high", _M.FORBIDDEN, "The answer is not accepted under these circumstances",
                 "The proofs were right, but too much speaks against them by the application's rules. It is no failure "
                 "that counts; the transaction is cancelled and the application told why."),
@@ -149,6 +150,11 @@ class Refusal(Exception):
         self.detail = detail
         self.errors = errors
         self.recorded = recorded
+
+    def within(self, member: str) -> "Refusal":
+        """Return this no, its places told as those of values that stood under this member of the request."""
+        self.errors = tuple(each | {"pointer": f"/{member}{each['pointer']}"} for each in self.errors)
+        return self
 
 
 class Outage(Exception):

@@ -15,12 +15,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from gateway.client_url import require_client_url
 from gateway.database_url import holds_password, is_database
 
 PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
 _NEXT_URI = re.compile(r"\s+(?=pkcs11:)", re.IGNORECASE)  # a label may have spaces
 _MOST_TOKENS = 8
+_OWN = "Value error, "  # what pydantic puts before the words of the checks below
 _PIN = re.compile(r"[:;?&]\s*pin-value\s*=", re.IGNORECASE)
 
 
@@ -200,17 +202,7 @@ class Settings(BaseSettings):
     @field_validator("client_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        plain = value.isascii() and value.isprintable() and " " not in value
-        if (
-            parts.scheme not in ("https", "http")
-            or not parts.hostname
-            or not plain
-            or parts.query
-            or parts.fragment
-        ):
-            raise ValueError("must be an https URL in ASCII without query")
-        return value.rstrip("/")
+        return require_client_url(value)
 
     @field_validator("token_uri")
     @classmethod
@@ -260,7 +252,8 @@ class Settings(BaseSettings):
 
     def shown(self) -> dict[str, str]:
         """Return every setting by its environment name, as text; no secret is among them."""
-        return {PREFIX + name.upper(): str(getattr(self, name)) for name in type(self).model_fields}
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {PREFIX + name.upper(): "" if value is None else str(value) for name, value in values.items()}
 
 
 def _read_password(file: Path) -> str:
@@ -289,10 +282,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             f"Unknown setting {', '.join(unknown)}.{hint} Correct or remove it; docs/reference/settings.md lists all."
         )
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in given.items()}
+    source.env_vars = {name.lower(): value for name, value in given.items() if value}  # empty: the default
     try:
         return Settings(_build_sources=((source,), {}))
     except ValidationError as error:
         # The value itself stays out of the text: somebody may have put a secret where a path belongs.
-        lines = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+        faults = [(str(fault["loc"][0]).upper(), fault["msg"].removeprefix(_OWN)) for fault in error.errors()]
+        lines = [f"{PREFIX}{name}: {wrong}" for name, wrong in faults]
         raise SettingsError("Cannot use the settings. " + "; ".join(lines)) from None

@@ -1,6 +1,7 @@
 """What does a request get that no route takes: the same kind of answer as any other refusal."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from gateway.scenarios.recording import Origin
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _ROUTE = "no route"
+_NO_CALL = "There is no call at this path: the OpenAPI document of this door has them all. No path ends with a slash."
 
 
 def fallback_handlers(
@@ -50,7 +52,7 @@ def _refusal(throttle: Throttle, address: str | None, status: int) -> Refusal:
         throttle.require_open(address)
     except Refusal as refusal:
         return refusal
-    return Refusal(_CODES[status], _ROUTE)
+    return Refusal(_CODES[status], _ROUTE, detail=_NO_CALL if status == HTTPStatus.NOT_FOUND else None)
 
 
 async def _record(ctx: Context, origin: Origin, reason: str) -> str:

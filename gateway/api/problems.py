@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from gateway.api import faults
 from gateway.refusals import CATALOGUE, Meaning, Outage, Problem, Refusal
 from gateway.wire.errors import WireError
 from hsm.errors import DeliveryRefused, DeviceError, DeviceUnavailable, DuplicateKey, InvalidUri, KeyMissing
@@ -83,14 +84,9 @@ def _as_refusal(error: Exception) -> Refusal | None:
         return error
     if isinstance(error, WireError):
         code = "too_large" if error.reason == "too_large" else "malformed_request"
-        return Refusal(code, str(error), detail=f"Not acceptable: {error}.")
+        return Refusal(code, str(error), detail=faults.of_wire(error))
     if isinstance(error, ValidationError):
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        errors = tuple(
-            {"pointer": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
-            for fault in faults[:20]
-        )
-        return Refusal("malformed_request", "body does not fit its schema", errors=errors)
+        return Refusal("malformed_request", "body does not fit its schema", errors=faults.of_body(error))
     return None
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Column, Table
 
 from gateway import assembly
-from gateway.commands.screen import plain, screen
+from gateway.commands.screen import lay_out, plain, screen, show
 from gateway.rules import policy as policies
 from gateway.scenarios import operating
 from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES
@@ -59,14 +58,14 @@ def list_all(as_json: _Json = False) -> None:
         print(json.dumps([_listed(each) for each in found], indent=2))
         return
     names = ("application", "name", "callback", "credential", "scopes off by default", "revoked")
-    table = Table(*(Column(name, overflow="fold") for name in names))
+    table = lay_out(*names)
     for each in found:
         about = each.application
         for number, key in enumerate(each.credentials):
             who = (about.id, about.name, about.callback_url or "none") if number == 0 else ("", "", "")
             extra = ", ".join(name for name in key.scopes if name in EXTRA_SCOPES)
             table.add_row(*map(plain, (*who, key.id, extra, _time(key.revoked_at) or "")))
-    _out.print(table)
+    show(_out, table)
 
 
 @application.command("callback")
@@ -86,7 +85,7 @@ def callback_to(
 def credential_add(named: _Named, scope: _Scopes = None, as_json: _Json = False) -> None:
     """Give an application one more API key and show it, this once; revoke the old one when it is in use."""
     made, api_key = _run(lambda ctx: operating.add_credential(ctx, named, (*DEFAULT_SCOPES, *(scope or ()))))
-    _show_once({"credential": made.id, "api_key": api_key}, "The key is", as_json=as_json)
+    _show_once({"credential": made.id, "api_key": api_key}, "Id and key are", as_json=as_json)
 
 
 @credential.command("revoke")
@@ -127,7 +126,7 @@ def _show_once(shown: dict[str, str], what: str, *, as_json: bool) -> None:
         return
     for label, value in shown.items():
         _out.print(f"{label}: {value}", soft_wrap=True, highlight=False)
-    _out.print(f"{what} shown this once; keep it where the application alone can read it.")
+    _out.print(f"{what} shown this once; keep them where the application alone can read it.")
 
 
 def _listed(found: Listed) -> dict[str, Any]:

@@ -4,10 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
 
 from gateway import assembly
-from gateway.commands.screen import plain, screen
+from gateway.commands.screen import lay_out, plain, screen, show
 from gateway.rules.event import EventType
 from gateway.scenarios.representation import event_view
 from gateway.settings import load_settings
@@ -42,13 +41,13 @@ def list_events(
             print(json.dumps(event_view(number, event) | {"application": event.application_id}))
         return
     names = ("number", "time", "type", "result", "reason", "user", "about")
-    table = Table(*(Column(name, overflow="fold") for name in names))
+    table = lay_out(*names)
     for number, event in found:
         about = event.transaction_id or event.keyset_id or ""
         at = event.created_at.isoformat(" ", "seconds").removesuffix("+00:00")
         cells = (str(number), at, event.type, event.result, event.reason or "", event.user_id or "", about)
         table.add_row(*map(plain, cells))
-    _out.print(table)
+    show(_out, table)
     if len(found) == limit and not newest:
         _out.print(f"There may be more: --after {found[-1][0]}")
 

@@ -7,10 +7,9 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
 from gateway import assembly
-from gateway.commands.screen import screen
+from gateway.commands.screen import lay_out, screen, show
 from gateway.scenarios import rotation
 from gateway.scenarios.context import Context
 from gateway.scenarios.rotation import Listed, Progress
@@ -40,11 +39,11 @@ def list_all(
     if as_json:
         print(json.dumps([_listed(each) for each in found]))
         return
-    table = Table("key", "version", "on the token", "used by")
+    table = lay_out("key", "version", "on the token", "used by")
     for each in found:
         used = ", ".join(f"{rows} {what}" for what, rows in each.used.items()) or "nothing"
         table.add_row(each.name, str(each.version), "yes" if each.on_token else "NO", used)
-    _out.print(table)
+    show(_out, table)
 
 
 def _listed(found: Listed) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def test_a_policy_out_of_its_bounds_is_refused(stage: Stage, policy: Json) -> No
     before = stage.foreign.policy()
     answer = stage.foreign.request("PUT", "/v1/policy", json={"policy": policy})
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
-    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(policy))}"
+    assert answer.json()["errors"][0]["pointer"] == f"/policy/{next(iter(policy))}"
     assert stage.foreign.policy() == before
 
 

@@ -59,6 +59,10 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path:
 
 def test_the_check_of_the_command_line_looks_at_it(tmp_path: Path, new_token: Callable[[], str]) -> None:
     gateway = Gateway(tmp_path, new_token(), Authority.make(tmp_path))
+    gateway.extra["COUNTERSIGN_CLIENT_CA_FILE"] = str(tmp_path / "nowhere.pem")
+    shown = gateway.run("check", check=False).stdout
+    assert "certificate: Cannot read the file of COUNTERSIGN_CLIENT_CA_FILE: No such file" in shown
+    assert f"COUNTERSIGN_TOKEN_URI={gateway.token_uri}\n" in shown
     gateway.authority.chain_file.write_text("no certificate")
     told = json.loads(gateway.run("check", "--json", check=False).stdout)["checks"]["certificate"]
     assert "COUNTERSIGN_TLS_CERTIFICATE_FILE" in told

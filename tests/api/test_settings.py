@@ -75,3 +75,26 @@ def test_a_password_among_the_parameters_of_the_database_is_refused(name: str):
     with pytest.raises(SettingsError, match="must not hold a password") as refusal:
         load_settings({"COUNTERSIGN_DATABASE_URL": f"postgresql+psycopg://user@host/name?{name}=hunter2"})
     assert "hunter2" not in str(refusal.value)
+
+
+def test_an_empty_value_is_the_default_as_the_reference_says():
+    given = {
+        "COUNTERSIGN_TLS_CERTIFICATE_FILE": "",
+        "COUNTERSIGN_TLS_KEY_FILE": "",
+        "COUNTERSIGN_WORKERS": "",
+    }
+    settings = load_settings(given)
+    assert (settings.tls_certificate_file, settings.tls_key_file, settings.workers) == (None, None, 1)
+    assert settings.shown()["COUNTERSIGN_TLS_KEY_FILE"] == ""
+
+
+def test_an_address_to_which_no_phone_would_talk_is_refused():
+    with pytest.raises(SettingsError, match="CLIENT_URL: must begin with https"):
+        load_settings({"COUNTERSIGN_CLIENT_URL": "http://phones.bank.example"})
+    for own in (
+        "http://127.0.0.1:8444",
+        "http://[::1]:8444",
+        "http://localhost",
+        "https://phones.bank.example",
+    ):
+        assert load_settings({"COUNTERSIGN_CLIENT_URL": own}).client_url == own

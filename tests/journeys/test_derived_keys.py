@@ -58,7 +58,7 @@ def test_a_replaced_phone_of_derived_keys_is_a_stranger_and_nothing_was_put_onto
 def test_a_policy_with_another_residency_is_refused(stage: Stage) -> None:
     with pytest.raises(BankRefused) as refused:
         stage.bank.put_policy({"policy": {"residency": "elsewhere"}})
-    assert refused.value.problem["errors"][0]["pointer"] == "/residency"
+    assert refused.value.problem["errors"][0]["pointer"] == "/policy/residency"
 
 
 def test_a_phone_of_another_user_confirms_nothing_with_derived_keys(stage: Stage, bank: Bank) -> None:

@@ -41,4 +41,4 @@ def test_the_rules_of_one_user_are_told_to_its_phone_and_held_to(stage: Stage, b
     assert event["detail"] == {"settings": decided, "before": {}}
     with pytest.raises(BankRefused) as wrong:
         bank.put_settings(user, failures_most=1)
-    assert [each["pointer"] for each in wrong.value.problem["errors"]] == ["/failures_most"]
+    assert [each["pointer"] for each in wrong.value.problem["errors"]] == ["/settings/failures_most"]

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 
 from gateway.api.application.asking import Ask
-from gateway.api.application.calls import Call
+from gateway.api.application.calls import Call, Query
 from gateway.api.requests import require_json
 from gateway.refusals import Refusal
 from gateway.scenarios.access import Asker
@@ -82,10 +82,20 @@ def _query(call: Call, request: Request) -> dict[str, str]:
     for name, value in request.query_params.multi_items():
         query = known.get(name)
         if query is None or name in values or not query.takes(value):
-            error = {"pointer": f"?{name[:64]}", "detail": "unknown, repeated or of the wrong form"}
+            error = {"pointer": f"?{name[:64]}", "detail": _wanted(query, is_repeated=name in values)}
             raise Refusal("malformed_request", "query", errors=(error,))
         values[name] = value
     return values
+
+
+def _wanted(query: Query | None, *, is_repeated: bool) -> str:
+    if query is None:
+        return "unknown parameter"
+    if is_repeated:
+        return "given twice"
+    if query.bounds is not None:
+        return f"must be a whole number from {query.bounds[0]} to {query.bounds[1]}"
+    return f"must be of the form {query.pattern}"
 
 
 def _last_event_id(request: Request) -> int | None:

@@ -139,7 +139,10 @@ async def get_policy(_ctx: Context, ask: Ask) -> Reply:
 async def put_policy(ctx: Context, ask: Ask) -> Reply:
     """Replace the policy."""
     body: models.PutPolicy = ask.body
-    return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy.root, ask.origin))
+    try:
+        return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy.root, ask.origin))
+    except Refusal as refusal:
+        raise refusal.within("policy") from None
 
 
 async def rotate_secret(ctx: Context, ask: Ask) -> Reply:

@@ -31,7 +31,10 @@ async def get_version(ctx: Context, ask: Ask) -> Reply:
 async def put_settings(ctx: Context, ask: Ask) -> Reply:
     """Decide flags and password rules for one user."""
     body: policy_forms.PutUserSettings = ask.body
-    view = await user_settings.put_settings(
-        ctx, ask.asker, ask.path["user_id"], body.settings.root, ask.origin
-    )
+    try:
+        view = await user_settings.put_settings(
+            ctx, ask.asker, ask.path["user_id"], body.settings.root, ask.origin
+        )
+    except Refusal as refusal:
+        raise refusal.within("settings") from None
     return json_reply(200, view)
