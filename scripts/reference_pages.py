@@ -11,6 +11,7 @@ from reference_states import states_page
 
 from gateway import measures
 from gateway.__main__ import command
+from gateway.api.application import callbacks
 from gateway.api.application import openapi as application_door
 from gateway.api.application.calls import CALLS
 from gateway.api.client import openapi as client_door
@@ -19,6 +20,7 @@ from gateway.api.problems import STATUS, problem_type
 from gateway.refusals import CATALOGUE
 from gateway.rules import event as events
 from gateway.rules import policy, scoring_policy
+from gateway.rules.callback import CALLBACKS
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +148,25 @@ def calls_page() -> str:
     )
 
 
+def callbacks_page() -> str:
+    """Every callback with the members of its `data`."""
+    rows = []
+    for type_, about in CALLBACKS.items():
+        members = (f"`{name}`" for name in callbacks.DATA[type_].model_fields)
+        rows.append((f"`{type_}`", about, ", ".join(members)))
+    return (
+        "# Callbacks\n\n"
+        + NOTE
+        + "What an application is told without asking, at the address that is registered for it (or, about a "
+        "transaction, at the one it named). A body is an object of `type`, `timestamp`, `sequence` (it orders "
+        "those about one transaction, from 1; 0 for all others) and `data`; the whole description is under "
+        "`webhooks` in [application-door.openapi.json](application-door.openapi.json). How they are sealed "
+        "and tried again, and what proves an answer, is in [the wire format](wire.md#callback). A type that "
+        "comes with a later version is to be answered well and passed over.\n\n"
+        + _table(("type", "when", "`data`"), rows)
+    )
+
+
 def actions_page() -> str:
     """The actions of the client door in one table."""
     rows = [
@@ -228,6 +249,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "states.md": lambda: states_page(NOTE),
     "metrics.md": metrics_page,
     "application-door.md": calls_page,
+    "callbacks.md": callbacks_page,
     "application-door.openapi.json": lambda: _written(application_door.document()),
     "client-door.md": actions_page,
     "client-door.openapi.json": lambda: _written(client_door.document()),

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from gateway.rules.callback import CallbackType
 from gateway.rules.confirmation import Check
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
@@ -66,7 +67,7 @@ def keep(
         users.clear_failures(connection, application.id, made.user_id)
         record(connection, [_event(EventType.AUTHENTICATION_CONFIRMED, CONFIRMED, made, origin)])
         data = {"authentication": authentication_view(made), "receipt": made.receipt}
-        enqueue(connection, application, EventType.AUTHENTICATION_CONFIRMED, data, made.created_at)
+        enqueue(connection, application, CallbackType.AUTHENTICATION_CONFIRMED, data, made.created_at)
         return made
     earlier = authentications.find_by_message(connection, made.keyset_id, made.message_sha256)
     assert earlier is not None
@@ -86,7 +87,7 @@ def refuse_by_score(
     )
     record(connection, [event])
     data = {name: told[name] for name in names}
-    enqueue(connection, application, EventType.AUTHENTICATION_REFUSED, data, made.created_at)
+    enqueue(connection, application, CallbackType.AUTHENTICATION_REFUSED, data, made.created_at)
 
 
 def _event(

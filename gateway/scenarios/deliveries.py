@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.ids import new_id
 from gateway.refusals import Refusal
+from gateway.rules.callback import CallbackType
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.delivery import sealing_versions
 from gateway.scenarios.context import Context
@@ -20,7 +21,7 @@ from gateway.wire.timestep import format_time
 def enqueue(
     connection: Connection,
     application: Application,
-    type_: str,
+    type_: CallbackType,
     data: dict[str, Any],
     now: datetime,
     *,
@@ -32,7 +33,7 @@ def enqueue(
     Args:
         connection: the open unit.
         application: who is told.
-        type_: e.g. ``transaction.confirmed``.
+        type_: what it tells.
         data: the JSON object under ``data``.
         now: the moment of what it tells.
         transaction_id: callbacks of one transaction are numbered and never overtake each other.
@@ -51,7 +52,7 @@ def enqueue(
 def make_delivery(
     application: Application,
     url: str,
-    type_: str,
+    type_: CallbackType,
     data: dict[str, Any],
     now: datetime,
     *,

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.refusals import Refusal
 from gateway.rules import device as rules
 from gateway.rules import keyset as keyset_rules
+from gateway.rules.callback import CallbackType
 from gateway.rules.device import Device, DeviceAction, DeviceStatus
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
@@ -125,7 +126,7 @@ def _settle(connection: Connection, application: Application, removal: _Removal,
     record(connection, lines)
     present = _gather(connection, application, seen.user.user_id, device.id)
     data = {"user": seen.user.user_id, "device": device_view(present.device, present.keysets)}
-    enqueue(connection, application, "device.removed", data, removal.now)
+    enqueue(connection, application, CallbackType.DEVICE_REMOVED, data, removal.now)
     return True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.refusals import Refusal
 from gateway.rules import device as device_rules
 from gateway.rules import keyset as keyset_rules
+from gateway.rules.callback import CallbackType
 from gateway.rules.device import Device, DeviceAction
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction, KeysetStatus
@@ -165,7 +166,7 @@ def _settle(
     if old is not None and proved.renewed is not None:
         _write_end(connection, caller, old, proved.renewed)
     data = {"keyset": keyset_view(proved.keyset, device), "user": caller.user.user_id}
-    enqueue(connection, caller.application, "keys.registered", data, caller.now)
+    enqueue(connection, caller.application, CallbackType.KEYS_REGISTERED, data, caller.now)
     return 0
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.rules import transaction as rules
+from gateway.rules.callback import CallbackType
 from gateway.rules.event import EventType
 from gateway.rules.transaction import CancelReason, Transaction, TransactionAction, TransactionStatus
 from gateway.scenarios.deliveries import enqueue
@@ -49,7 +50,7 @@ def announce(
     enqueue(
         connection,
         application,
-        f"transaction.{transaction.status}",
+        CallbackType(f"transaction.{transaction.status}"),
         settled_data(transaction, decisive) | ({} if scoring is None else {"scoring": scoring}),
         now,
         transaction_id=transaction.id,

@@ -13,6 +13,7 @@ import structlog
 from gateway.refusals import Outage, Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules import user as rules
+from gateway.rules.callback import CallbackType
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
 from gateway.rules.transaction import CancelReason, TransactionAction
@@ -223,7 +224,7 @@ def _settle(connection: Connection, application: Application, change: _Change, o
     if change.status is not change.seen.status:
         data = {"user": change.seen.user_id, "status": change.status, "reason": reason}
         name = {UserStatus.ACTIVE: "unblocked"}.get(change.status, str(change.status))
-        enqueue(connection, application, f"user.{name}", data, change.now)
+        enqueue(connection, application, CallbackType(f"user.{name}"), data, change.now)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from gateway.refusals import Outage
+from gateway.rules.callback import CallbackType
 from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.scenarios import confirmation, settling
@@ -176,7 +177,7 @@ def _delivery(
     return make_delivery(
         each.caller.application,
         each.url,
-        f"transaction.{transaction.status}",
+        CallbackType(f"transaction.{transaction.status}"),
         settling.settled_data(transaction, attempt),
         now,
         transaction_id=transaction.id,

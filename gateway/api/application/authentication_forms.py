@@ -50,7 +50,7 @@ class PassAuthenticationOn(Body):
         return self
 
 
-class AuthenticationView(View):
+class AuthenticationSummary(View):
     """A user was authenticated by content that the phone made by a rule. The content itself is not kept."""
 
     id: str
@@ -69,6 +69,11 @@ class AuthenticationView(View):
     device: dict[str, Any]
     scoring: ScoringView | None
     at: Time
+
+
+class AuthenticationView(AuthenticationSummary):
+    """An authentication, and the receipt that proves it."""
+
     receipt: str
 
 

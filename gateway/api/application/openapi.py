@@ -2,6 +2,7 @@
 
 import re
 
+from gateway.api.application.callbacks import DATA, webhooks
 from gateway.api.application.calls import CALLS, Call, Query
 from gateway.api.describing import (
     REQUEST_ID,
@@ -49,13 +50,14 @@ _ALWAYS = (
 
 def document() -> Json:
     """Return the document; it depends on nothing but the code."""
-    models = {call.gives for call in CALLS} | {call.takes for call in CALLS if call.takes}
+    models = {call.gives for call in CALLS} | {call.takes for call in CALLS if call.takes} | {*DATA.values()}
     paths: Json = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
     paths |= {**_OPEN_PATHS, **HEALTH_PATHS}
     security = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}}
-    return new_document("Countersign, application door", paths, schemas_of(models), security)
+    described = new_document("Countersign, application door", paths, schemas_of(models), security)
+    return described | {"webhooks": webhooks()}
 
 
 def _operation(call: Call) -> Json:

@@ -157,8 +157,8 @@ class AttemptView(View):
     at: Time
 
 
-class TransactionView(View):
-    """A transaction, the answer that settled it, and the attempts: that one and the first 20 of the others."""
+class TransactionSummary(View):
+    """A transaction without its answers."""
 
     id: str
     user: str
@@ -177,6 +177,11 @@ class TransactionView(View):
     created_at: Time
     expires_at: Time
     settled_at: Time | None
+
+
+class TransactionView(TransactionSummary):
+    """A transaction, the answer that settled it, and the attempts: that one and the first 20 of the others."""
+
     confirmation: AttemptView | None
     attempts: list[AttemptView]
     receipt: str | None
