@@ -1,5 +1,6 @@
 """Was this very request made before: one effect for each Idempotency-Key of an application."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.store import guards
 from gateway.store.database import Connection
+from gateway.store.guards import Remembered
 from gateway.wire.house_inputs import request_input
 
 _KEPT = timedelta(hours=24)
@@ -31,6 +33,44 @@ async def seal(ctx: Context, asker: Asker, once: Once) -> Once:
     return Once(once.key, await ctx.on_device(ctx.device.mac, ctx.keys.credential, over))
 
 
+def claim_all(
+    connection: Connection, made: Sequence[tuple[Asker, Once, str]], now: datetime
+) -> list[str | Refusal | None]:
+    """Claim keys in the unit that makes all of this; return for each what an earlier request made, or None.
+
+    Args:
+        connection: an open unit.
+        made: who asks, under which key (no two under the same), and the id of what is made for it.
+        now: the moment of the unit.
+
+    Returns for each the id of what an earlier, finished request made, or why it is refused, as ``claim`` does.
+    """
+    named = [
+        (asker.application.id, once.key, once.request_sha256, resource)
+        for asker, once, resource in made
+        if once.key is not None
+    ]
+    ours = guards.remember_results(connection, named, now + _KEPT)
+    return [
+        None
+        if once.key is None or (asker.application.id, once.key) in ours
+        else _made_earlier(guards.find_request(connection, asker.application.id, once.key), once)
+        for asker, once, _ in made
+    ]
+
+
+def _made_earlier(remembered: Remembered, once: Once) -> str | Refusal:
+    if remembered.request_sha256 != once.request_sha256:
+        return Refusal("idempotency_mismatch")
+    return Refusal("in_progress") if remembered.resource is None else remembered.resource
+
+
+def take_back(connection: Connection, asker: Asker, once: Once, resource: str) -> None:
+    """Free the key of what was refused after all, in the unit that claimed it."""
+    if once.key is not None:
+        guards.forget_result(connection, asker.application.id, once.key, resource)
+
+
 def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> str | None:
     """Claim the key in the unit of the effect; return the id of what an earlier, finished request made.
 
@@ -44,11 +84,10 @@ def claim(connection: Connection, asker: Asker, once: Once, now: datetime) -> st
     )
     if remembered is None:
         return None
-    if remembered.request_sha256 != once.request_sha256:
-        raise Refusal("idempotency_mismatch")
-    if remembered.resource is None:
-        raise Refusal("in_progress")
-    return remembered.resource
+    earlier = _made_earlier(remembered, once)
+    if isinstance(earlier, Refusal):
+        raise earlier
+    return earlier
 
 
 def finish(connection: Connection, asker: Asker, once: Once, resource: str, now: datetime) -> None:

@@ -21,6 +21,8 @@ _FINISH = (
     .values(state="done", resource=sa.bindparam("to_resource"), expires_at=sa.bindparam("until"))
 )
 
+_FORGET_RESULT = sa.delete(idempotency).where(_THIS, idempotency.c.resource == sa.bindparam("of_resource"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
@@ -60,6 +62,39 @@ def remember_request(
     )
     if fresh:
         return None
+    return find_request(connection, application_id, key)
+
+
+def remember_results(
+    connection: Connection, made: Sequence[tuple[str, str, bytes, str]], expires_at: datetime
+) -> set[tuple[str, str]]:
+    """Claim keys for requests that are finished with this unit; return the (application, key) that are theirs now.
+
+    They are claimed in one order, so that two units that have some in common do not wait for each other in a circle.
+
+    Args:
+        connection: an open unit.
+        made: application, key, hash of the request, and the id of what came of it, of each.
+        expires_at: until when they are remembered.
+    """
+    if not made:
+        return set()
+    rows = [
+        {
+            "application_id": application_id,
+            "key": key,
+            "request_sha256": request_sha256,
+            "state": "done",
+            "resource": resource,
+            "expires_at": expires_at,
+        }
+        for application_id, key, request_sha256, resource in sorted(made)
+    ]
+    return {(application_id, key) for application_id, key in insert_where_new(connection, idempotency, rows)}
+
+
+def find_request(connection: Connection, application_id: str, key: str) -> Remembered:
+    """Return what is remembered under a key that is taken."""
     row = connection.execute(_REMEMBERED, {"of_application": application_id, "of_key": key}).one()
     return Remembered(request_sha256=row.request_sha256, resource=row.resource)
 
@@ -81,6 +116,12 @@ def forget_request(connection: Connection, application_id: str, key: str) -> Non
             idempotency.c.state == "running",
         )
     )
+
+
+def forget_result(connection: Connection, application_id: str, key: str, resource: str) -> None:
+    """Free the key of what was not made after all, in the unit that claimed it."""
+    named = {"of_application": application_id, "of_key": key, "of_resource": resource}
+    connection.execute(_FORGET_RESULT, named)
 
 
 def forget_expired(connection: Connection, now: datetime, most: int) -> bool:

@@ -22,20 +22,19 @@ _IS_OF_USER = sa.and_(
     keysets.c.user_id == sa.bindparam("user_id"),
 )
 _OF_USER = sa.select(keysets).where(_IS_OF_USER).order_by(keysets.c.id)
-_VALID = sa.select(keysets.c.id).where(_IS_OF_USER, keysets.c.valid_until > sa.bindparam("now")).limit(1)
-_CAN_SIGN = _VALID.where(keysets.c.status == KeysetStatus.ACTIVE)
+_OF_THESE_USERS = sa.and_(
+    keysets.c.application_id == sa.bindparam("of_application"), among(keysets.c.user_id, "of_users")
+)
 _NOT_LAPSED = sa.or_(keysets.c.lapses_at.is_(None), keysets.c.lapses_at > sa.bindparam("now"))
-_CAN_CONFIRM = _VALID.where(
+_CAN_CONFIRM = sa.select(keysets.c.user_id, keysets.c.status).where(
+    _OF_THESE_USERS,
+    keysets.c.valid_until > sa.bindparam("now"),
     sa.or_(
         keysets.c.status == KeysetStatus.ACTIVE,
         sa.and_(keysets.c.status == KeysetStatus.ISSUED, keysets.c.renews.is_(None), _NOT_LAPSED),
-    )
+    ),
 )
-_OF_USERS = (
-    sa.select(keysets)
-    .where(keysets.c.application_id == sa.bindparam("of_application"), among(keysets.c.user_id, "of_users"))
-    .order_by(keysets.c.id)
-)
+_OF_USERS = sa.select(keysets).where(_OF_THESE_USERS).order_by(keysets.c.id)
 _BY_ID = sa.select(keysets).where(keysets.c.id == sa.bindparam("id"))
 _WITH_USERS = (
     sa.select(keysets, users)
@@ -128,12 +127,19 @@ def mark_code_given(connection: Connection, keyset_id: str, now: datetime) -> bo
     return connection.execute(statement).rowcount == 1
 
 
-def can_confirm(
-    connection: Connection, application_id: str, user_id: str, now: datetime, *, needs_kpublic: bool
-) -> bool:
-    """Say whether a keyset of the user could confirm something now; one with Kpublic if that is needed."""
-    asked = {"application_id": application_id, "user_id": user_id, "now": now}
-    return connection.execute(_CAN_SIGN if needs_kpublic else _CAN_CONFIRM, asked).first() is not None
+def who_can_confirm(
+    connection: Connection, ids: Collection[tuple[str, str]], now: datetime
+) -> dict[tuple[str, str], bool]:
+    """Return those of these (application, user) with a keyset that could confirm something now.
+
+    The value says whether one of theirs has Kpublic.
+    """
+    able: dict[tuple[str, str], bool] = {}
+    for named in of_applications(ids):
+        for user_id, status in connection.execute(_CAN_CONFIRM, named | {"now": now}):
+            who = named["of_application"], user_id
+            able[who] = able.get(who, False) or status == KeysetStatus.ACTIVE
+    return able
 
 
 def _keyset(row: Row[Any] | tuple[Any, ...]) -> Keyset:

@@ -3,7 +3,7 @@
 A device has at most one row: that something waits for it is all a push says, so several become one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,8 +15,10 @@ from sqlalchemy.engine import Connection
 
 from gateway.rules.keyset import KeysetStatus
 from gateway.rules.push import PushProvider
+from gateway.store.many import among
 from gateway.store.tables import devices, keysets, pushes, transactions
 from gateway.store.transactions import WAITS
+from gateway.store.users import of_applications
 
 # Asked device by device: in a join PostgreSQL would rather read every device there is than look up those that are due.
 _OWN = devices.alias("own")
@@ -37,11 +39,18 @@ class Push:
 
 
 def want_pushes(
-    connection: Connection, application_id: str, user_id: str, now: datetime, expires_at: datetime
+    connection: Connection, ids: Collection[tuple[str, str]], now: datetime, expires_at: datetime
 ) -> None:
-    """Have every device woken that has keys in force and a push address, in the unit of what it is woken for."""
-    values = {"of_application": application_id, "of_user": user_id, "now": now, "until": expires_at}
-    connection.execute(_wanting(connection.dialect.name), values)
+    """Have devices woken that have keys in force and a push address, in the unit of what they are woken for.
+
+    Args:
+        connection: an open unit.
+        ids: the (application, user) for whom something waits.
+        now: the moment of the unit.
+        expires_at: when the last of it expires; whether anything still waits for a user is seen when it is sent.
+    """
+    for named in of_applications(ids):
+        connection.execute(_wanting(connection.dialect.name), named | {"now": now, "until": expires_at})
 
 
 @cache
@@ -60,7 +69,7 @@ def _wanting(dialect: str) -> sa.Executable:
     one, none = sa.literal_column("1", sa.Integer), sa.literal_column("0", sa.Integer)
     reachable = sa.select(devices.c.id, one, none, now, until).where(
         devices.c.application_id == sa.bindparam("of_application"),
-        devices.c.user_id == sa.bindparam("of_user"),
+        among(devices.c.user_id, "of_users"),
         devices.c.removed_at.is_(None),
         devices.c.push_provider.in_([str(provider) for provider in PushProvider]),
         in_force,

@@ -55,7 +55,7 @@ _WAITING = (
 )
 _SCORINGS = {str(word): word for word in ScoringSetting}
 _CLEAR = sa.delete(contents).where(among(contents.c.transaction_id, "ids"))
-_INSERT, _INSERT_PART = sa.insert(transactions), sa.insert(contents)
+_INSERT_PART = sa.insert(contents)
 _COUNT_FAILURE = (
     sa.update(transactions)
     .where(transactions.c.id == sa.bindparam("of_id"))
@@ -107,12 +107,19 @@ _row_of_transaction = row_of(Transaction)
 _row_of_attempt = row_of(Attempt)
 
 
-def insert_transaction(connection: Connection, transaction: Transaction, content: bytes) -> None:
-    """Add a transaction with its content, cut into parts so that a phone's part is read without the rest."""
-    connection.execute(_INSERT, _row_of_transaction(transaction))
-    for part, start in enumerate(range(0, len(content), PART_BYTES)):
-        data = content[start : start + PART_BYTES]
-        connection.execute(_INSERT_PART, {"transaction_id": transaction.id, "part": part, "data": data})
+def insert_transactions(connection: Connection, made: Sequence[tuple[Transaction, bytes]]) -> None:
+    """Add transactions with their content, cut into parts so that a phone's part is read without the rest."""
+    append(connection, transactions, [_row_of_transaction(transaction) for transaction, _ in made])
+    parts = [
+        {"transaction_id": transaction.id, "part": part, "data": content[start : start + PART_BYTES]}
+        for transaction, content in made
+        for part, start in enumerate(range(0, len(content), PART_BYTES))
+    ]
+    if sum(len(content) for _, content in made) <= PART_BYTES:
+        append(connection, contents, parts)
+        return
+    for part in parts:  # of much, a text of all would take a multiple of its size
+        connection.execute(_INSERT_PART, part)
 
 
 def find_transaction(connection: Connection, application_id: str, transaction_id: str) -> Transaction | None:

@@ -10,6 +10,7 @@ from types import ModuleType
 from scripts.benchmarks import (
     cold,
     confirm,
+    create,
     document,
     endurance,
     enrol,
@@ -27,6 +28,7 @@ from tests.tokens import configure, create_token
 
 _SCENARIOS: dict[str, tuple[ModuleType, str]] = {
     "confirm": (confirm, "confirmations per second, next to an echo on the same server, in one run"),
+    "create": (create, "new transactions per second, asked for by the bank"),
     "enrol": (enrol, "users who are given keys, next to what the token alone can make"),
     "offline": (offline, "short codes per second, submitted by the bank"),
     "verify": (verify, "verifications of past answers per second"),

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
-from uuid import uuid4
 
 from scripts.benchmarks.contest import Contest, Supply
+from scripts.benchmarks.create import creation
 from scripts.benchmarks.crowd import Crowd
 from scripts.benchmarks.enrol import Newcomers
 from scripts.benchmarks.exchange import BankCall, Exchange, PhoneCall
@@ -41,7 +41,6 @@ _MIX = {
     "offline": 30,
     "enrol": 10,
 }
-_CREATED = 201
 _PAST = 200
 _CONNECTIONS = 64
 _MOST_SECONDS = 144.0  # what phones sign beforehand is good for three minutes
@@ -100,7 +99,7 @@ def _supplies(stage: Stage, crowd: Crowd, parts: contextlib.ExitStack, past: int
     users = [phone.account.user for phone in crowd.phones]
     ids = [each.shown.transaction for each in answered]
     return {
-        "create": _Written(lambda chance: _creation(crowd.api_key, chance.choice(users))),
+        "create": _Written(lambda chance: creation(crowd.api_key, chance.choice(users))),
         "pending": _Written(
             lambda chance: PhoneCall.sign(chance.choice(crowd.phones), "transactions.pending", {})
         ),
@@ -123,19 +122,6 @@ class _Written:
 
     def give_back(self, unused: Sequence[Exchange]) -> None:
         """Forget them."""
-
-
-def _creation(api_key: str, user: str) -> BankCall:
-    body = {
-        "user": user,
-        "media_type": "text/plain; charset=utf-8",
-        "title": "Payment",
-        "text": "Pay 10.00 EUR",
-    }
-    key = {"Idempotency_Key": str(uuid4())}
-    return BankCall.write(
-        api_key, "/v1/transactions", body, lambda said: said["user"] == user, status=_CREATED, **key
-    )
 
 
 def _question(api_key: str, transaction: str) -> BankCall:

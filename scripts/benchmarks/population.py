@@ -95,7 +95,7 @@ class Transactions:
         made = list(islice(self._drafts(), count))
         with self._database.unit() as connection:
             for _, shown, row in made:
-                transactions.insert_transaction(connection, self._bound(row), shown.content)
+                transactions.insert_transactions(connection, [(self._bound(row), shown.content)])
         return [(phone, shown) for phone, shown, _ in made]
 
     def _bound(self, row: Transaction) -> Transaction:

@@ -23,10 +23,11 @@ from gateway.scenarios import bindings, operating, user_lifecycle
 from gateway.scenarios.access import DEFAULT_SCOPES, EXTRA_SCOPES, Asker
 from gateway.scenarios.authentication import ClientRequest, authenticate
 from gateway.scenarios.context import Context
+from gateway.scenarios.creating import create_transaction
+from gateway.scenarios.drafting import Wish
 from gateway.scenarios.idempotency import Once
 from gateway.scenarios.personalization import Given, Issued, issue_keyset
 from gateway.scenarios.recording import Origin
-from gateway.scenarios.transactions import Wish, create_transaction
 from gateway.settings import Settings
 from gateway.store import applications, keysets, users
 from gateway.store.database import Database

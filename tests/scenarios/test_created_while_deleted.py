@@ -18,14 +18,14 @@ def test_a_transaction_created_while_its_user_is_deleted_is_cancelled_with_the_o
 ):
     run(any_bench.enrol("anna"))
     reached, go = threading.Event(), threading.Event()
-    insert = transactions.insert_transaction
+    insert = transactions.insert_transactions
 
     def insert_slowly(*values: Any) -> None:
         reached.set()
         go.wait(30)
         insert(*values)
 
-    monkeypatch.setattr(transactions, "insert_transaction", insert_slowly)
+    monkeypatch.setattr(transactions, "insert_transactions", insert_slowly)
 
     async def both() -> str:
         creating = asyncio.ensure_future(any_bench.ask_to_confirm("anna"))

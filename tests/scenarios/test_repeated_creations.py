@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from gateway.refusals import Refusal
 from gateway.rules.policy import Policy
 from gateway.rules.transaction import Kind
+from gateway.scenarios.creating import create_transaction
+from gateway.scenarios.drafting import Wish
 from gateway.scenarios.idempotency import Once
-from gateway.scenarios.transactions import Wish, create_transaction
 from gateway.store.tables import transactions
 from tests.scenarios.bench import ORIGIN, Bench, run
 

@@ -102,8 +102,8 @@ def _transactions() -> dict[str, Question]:
         )
 
     return {
-        "transactions.insert_transaction": lambda c: transactions.insert_transaction(
-            c, transaction("txn_new", application_id=BIG, user_id=USER), b"pay"
+        "transactions.insert_transactions": lambda c: transactions.insert_transactions(
+            c, [(transaction("txn_new", application_id=BIG, user_id=USER), b"pay")]
         ),
         "transactions.find_transaction": lambda c: transactions.find_transaction(c, BIG, PENDING),
         "transactions.find_transactions": lambda c: transactions.find_transactions(c, NAMES),
@@ -143,9 +143,6 @@ def _users() -> dict[str, Question]:
 
 
 def _keysets() -> dict[str, Question]:
-    def can_confirm(*, needs_kpublic: bool) -> Question:
-        return lambda c: keysets.can_confirm(c, BIG, USER, NOW, needs_kpublic=needs_kpublic)
-
     def change(connection: Connection) -> object:
         (found, _) = keysets.find_with_users(connection, [KEYSET])[KEYSET]
         return keysets.change_keyset(connection, found, replace(found, lapses_at=SOON, binding=HASH))
@@ -166,8 +163,7 @@ def _keysets() -> dict[str, Question]:
         "keysets.lapsed_keysets": lambda c: keysets.lapsed_keysets(c, NOW, 100),
         "keysets.change_keyset": change,
         "keysets.mark_code_given": lambda c: keysets.mark_code_given(c, KEYSET, NOW),
-        "keysets.can_confirm": can_confirm(needs_kpublic=True),
-        "keysets.can_confirm (without Kpublic)": can_confirm(needs_kpublic=False),
+        "keysets.who_can_confirm": lambda c: keysets.who_can_confirm(c, [(BIG, USER), (BIG, "user_8")], NOW),
         "earlier_answers.earlier_answers": lambda c: earlier_answers.earlier_answers(
             c, replace(keysets.keysets_of(c, BIG, USER)[0], renews="ks_8"), 20, authenticates=True
         ),
@@ -200,7 +196,7 @@ def _devices() -> dict[str, Question]:
         "devices.note_registered": lambda c: devices.note_registered(c, DEVICE, NOW),
         "devices.change_push": lambda c: devices.change_push(c, DEVICE, "fcm", "push"),
         "devices.remove_devices": lambda c: devices.remove_devices(c, [DEVICE, "dev_8"], NOW),
-        "pushes.want_pushes": lambda c: pushes.want_pushes(c, BIG, USER, NOW, SOON),
+        "pushes.want_pushes": lambda c: pushes.want_pushes(c, {(BIG, USER)}, NOW, SOON),
         "pushes.due_providers": lambda c: pushes.due_providers(c, NOW),
         "pushes.claim_pushes": lambda c: pushes.claim_pushes(c, SOON, SOON, every),
         "pushes.waits_until": lambda c: pushes.waits_until(c, PUSH, NOW),
@@ -281,6 +277,11 @@ def _deliveries() -> dict[str, Question]:
         "guards.use_authcodes": lambda c: guards.use_authcodes(c, [(KEYSET, HASH), ("ks_8", HASH)], SOON),
         "guards.remember_request": lambda c: guards.remember_request(c, BIG, "key_7", HASH, SOON),
         "guards.finish_request": lambda c: guards.finish_request(c, BIG, "key_7", PENDING, SOON),
+        "guards.remember_results": lambda c: guards.remember_results(
+            c, [(BIG, "key_7", HASH, PENDING), (BIG, "key_new", HASH, PENDING)], SOON
+        ),
+        "guards.find_request": lambda c: guards.find_request(c, BIG, "key_7"),
+        "guards.forget_result": lambda c: guards.forget_result(c, BIG, "key_7", PENDING),
         "guards.forget_request": lambda c: guards.forget_request(c, BIG, "key_7"),
         "guards.forget_expired": lambda c: guards.forget_expired(c, NOW, 100),
         "uploads.lock_waiting": lambda c: uploads.lock_waiting(c, BIG),

@@ -77,7 +77,7 @@ def transaction(name: str, content: bytes = b"pay", **changed: object) -> Transa
 
 def insert_transaction(connection: Connection, name: str, content: bytes = b"pay") -> None:
     """Add a pending transaction over the content."""
-    transactions.insert_transaction(connection, transaction(name, content), content)
+    transactions.insert_transactions(connection, [(transaction(name, content), content)])
 
 
 def insert_delivery(

@@ -83,7 +83,7 @@ def phones(database: Database) -> Database:
 
 def _want(database: Database, until: datetime = LATER) -> None:
     with database.unit() as connection:
-        pushes.want_pushes(connection, APPLICATION, USER, NOW, until)
+        pushes.want_pushes(connection, {(APPLICATION, USER)}, NOW, until)
 
 
 def _claim(
@@ -110,9 +110,9 @@ def test_the_devices_with_keys_in_force_and_a_known_push_service_are_woken(phone
 
 def test_keys_that_have_run_out_wake_nobody(phones: Database):
     with phones.unit() as connection:
-        pushes.want_pushes(connection, APPLICATION, USER, NOW + timedelta(days=1), LATER)
-        pushes.want_pushes(connection, APPLICATION, "berta", NOW, LATER)
-        pushes.want_pushes(connection, "app_2", USER, NOW, LATER)
+        pushes.want_pushes(connection, {(APPLICATION, USER)}, NOW + timedelta(days=1), LATER)
+        pushes.want_pushes(connection, {(APPLICATION, "berta")}, NOW, LATER)
+        pushes.want_pushes(connection, {("app_2", USER)}, NOW, LATER)
     assert _rows(phones) == {}
 
 

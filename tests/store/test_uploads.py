@@ -61,7 +61,7 @@ def filled(database: Database) -> Database:
 
 def _use(database: Database, name: str) -> bool:
     with database.unit() as connection:
-        transactions.insert_transaction(connection, transaction(name, CONTENT), b"")
+        transactions.insert_transactions(connection, [(transaction(name, CONTENT), b"")])
         used = uploads.use_upload(connection, _upload(), name)
         if not used:
             connection.rollback()

@@ -11,7 +11,8 @@ from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind
 from gateway.scenarios import authentications_verified, history, offline, transactions, verification
 from gateway.scenarios.context import Context
-from gateway.scenarios.transactions import Wish
+from gateway.scenarios.creating import SMALL_BYTES, create_transaction
+from gateway.scenarios.drafting import Wish
 from gateway.scenarios.verification import Question, digest_of
 from gateway.store.history import Wanted
 from gateway.wire import base64s
@@ -28,8 +29,9 @@ _DIGEST_BYTES = 32
 async def create(ctx: Context, ask: Ask) -> Reply:
     """Create a transaction."""
     body: models.CreateTransaction = ask.body
-    wish = await asyncio.to_thread(_wish, body)  # decoding large content would keep everybody waiting
-    view, new = await transactions.create_transaction(ctx, ask.asker, wish, ask.once, ask.origin)
+    is_small = len(body.content or "") + len(body.text or "") <= SMALL_BYTES
+    wish = _wish(body) if is_small else await asyncio.to_thread(_wish, body)  # it decodes the content
+    view, new = await create_transaction(ctx, ask.asker, wish, ask.once, ask.origin)
     return json_reply(201, view, {} if new else {"idempotency-replayed": "true"})
 
 
