@@ -277,9 +277,7 @@ def _deliveries() -> dict[str, Question]:
         "guards.use_authcodes": lambda c: guards.use_authcodes(c, [(KEYSET, HASH), ("ks_8", HASH)], SOON),
         "guards.remember_request": lambda c: guards.remember_request(c, BIG, "key_7", HASH, SOON),
         "guards.finish_request": lambda c: guards.finish_request(c, BIG, "key_7", PENDING, SOON),
-        "guards.remember_results": lambda c: guards.remember_results(
-            c, [(BIG, "key_7", HASH, PENDING), (BIG, "key_new", HASH, PENDING)], SOON
-        ),
+        "guards.remember_results": lambda c: guards.remember_results(c, [(BIG, "key_7", HASH, PENDING)], SOON),
         "guards.find_request": lambda c: guards.find_request(c, BIG, "key_7"),
         "guards.forget_result": lambda c: guards.forget_result(c, BIG, "key_7", PENDING),
         "guards.forget_request": lambda c: guards.forget_request(c, BIG, "key_7"),
