@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from threading import Lock
 from typing import Any, Protocol
 
 import structlog
@@ -79,7 +78,6 @@ class Together:
         self._room: Room[_Asked, Decided | None] = Room(
             self._decide, most=_MOST, at_once=at_once, waiting_most=_WAITING_MOST
         )
-        self._settling = Lock()  # else SQLite makes the second wait by sleeping
         self._seconds: deque[float] = deque(maxlen=20)  # of the device for one request, in the last batches
 
     async def decide(self, request: ClientRequest) -> Decided | None:
@@ -112,8 +110,7 @@ class Together:
             with self._ctx.database.reading() as connection:
                 known = _gather(connection, batch)
             proved = _without_doubles(self._prove_all(batch, known, now))
-            with self._settling:
-                won, lists = settle_all(self._ctx, proved, now)
+            won, lists = settle_all(self._ctx, proved, now)
             return won | {number: self._listed(won[number].caller, view) for number, view in lists.items()}
         except KeyElsewhere:  # of one of them; the others' keys may well be there
             return {}

@@ -9,6 +9,7 @@ it wait for each other and never in a circle. Where one is chosen to yield all t
 
 import select
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ from gateway.refusals import Outage
 from gateway.store import losses
 from gateway.store.silence import SilenceWatch
 
+_WRITER_SECONDS = 15  # that one who wants to write waits for others
 _SQLITE_PRAGMAS = (
-    "PRAGMA busy_timeout=15000",
+    f"PRAGMA busy_timeout={_WRITER_SECONDS * 1000}",
     "PRAGMA synchronous=FULL",  # a commit that was answered survives a power cut
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",  # cleared content leaves no bytes behind in free pages
@@ -73,6 +75,7 @@ class Database:
             "json_deserializer": orjson.loads,
         }
         self.is_sqlite = url.startswith("sqlite")
+        self._writer = threading.Lock()
         if not self.is_sqlite:
             asked = sa.make_url(url).query
             options["connect_args"] = {
@@ -97,8 +100,24 @@ class Database:
             Collision: the database gave another unit the way.
             Blocked: another unit held a row for too long.
         """
-        with self._transaction() as connection:
+        with self._in_line(), self._transaction() as connection:
             yield connection
+
+    @contextmanager
+    def _in_line(self) -> Iterator[None]:
+        """Wait for the other writers of this process, where there is one at a time.
+
+        SQLite has them wait by sleeping, longer and longer, each with a connection that a reader could use.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=_WRITER_SECONDS):
+            raise Outage("another unit writes for too long")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

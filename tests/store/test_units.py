@@ -219,3 +219,26 @@ def test_a_naive_moment_never_reaches_the_database(database: Database):
     with pytest.raises((TypeError, ValueError)) as caught, database.unit() as connection:
         insert_new(connection, receipt_keys, version=1, thumbprint="x", created_at=naive, retired_at=None)
     assert "naive" in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_writers_that_wait_for_each_other_leave_the_connections_to_readers(database: Database):
+    """On SQLite, which has one writer, whoever waits to write holds none of the pool's few connections."""
+    with opened(url_of(database), pool=2) as narrow:
+        if not narrow.is_sqlite:
+            pytest.skip("PostgreSQL has as many writers as connections")
+
+        def write(number: int) -> None:
+            with narrow.unit() as connection:
+                users.insert_user(connection, anna(f"user_{number}"))
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        with narrow.unit() as connection:
+            insert_anna(connection)
+            for each in writers:
+                each.start()
+            for each in writers:
+                each.join(0.05)
+            assert _count(narrow) == 0
+        for each in writers:
+            each.join(30)
+        assert _count(narrow) == 1 + len(writers)
