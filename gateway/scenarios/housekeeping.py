@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import structlog
+
+from gateway.refusals import Refusal
 from gateway.rules import keyset as keyset_rules
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset, KeysetAction
@@ -18,6 +21,7 @@ from gateway.store.database import Connection
 from hsm.errors import InvalidUri, KeyElsewhere, KeyProtected
 from hsm.keys import KeyRef
 
+_log = structlog.get_logger("worker")
 _BATCH = 100
 _MARKS = 2000  # dropped in one unit, for which others wait
 _UNITS_OF_MARKS = 50  # in one round, for which a stop waits
@@ -36,10 +40,16 @@ class _Owner:
 async def expire_transactions(ctx: Context) -> int:
     """Cancel pending transactions whose time is over; return how many."""
     expired = await ctx.reading(transactions.expired_transactions, ctx.clock.now(), _BATCH)
+    ended = 0
     for transaction in expired:
-        await ctx.unit(_expire, ctx, transaction.application_id, transaction.id)
+        try:
+            await ctx.unit(_expire, ctx, transaction.application_id, transaction.id)
+        except Refusal as refusal:
+            _log.error("a policy cannot be read", application=transaction.application_id, why=refusal.reason)
+            continue
         ctx.waiters.wake(transaction.id)
-    return len(expired)
+        ended += 1
+    return ended
 
 
 def _expire(connection: Connection, ctx: Context, application_id: str, transaction_id: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import rsa
+from structlog.testing import capture_logs
 
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery, KeysetStatus
@@ -174,3 +175,16 @@ def test_an_answer_in_the_last_second_counts_and_one_at_the_end_does_not(bench: 
     run(housekeeping.expire_transactions(bench.ctx))
     assert _code_of(bench.approve(phone, shown_late)) == "transaction_settled"
     assert bench.failures("anna") == 0
+
+
+def test_a_policy_that_nobody_can_read_keeps_no_transaction_of_another_application_from_ending(bench: Bench):
+    with opened_bench(bench.ctx.database, bench.device) as other:
+        for each in (other, bench):
+            run(each.enrol("anna"))
+            run(each.ask_to_confirm("anna"))
+        name, unreadable = other.asker.application.id, '{"failures_most": 99}'
+        bench.write("UPDATE applications SET policy = :policy WHERE id = :id", policy=unreadable, id=name)
+        bench.clock.move(seconds=900)
+        with capture_logs() as lines:
+            assert [run(housekeeping.expire_transactions(bench.ctx)) for _ in range(2)] == [1, 0]
+        assert {(line["log_level"], line["application"]) for line in lines} == {("error", name)}
