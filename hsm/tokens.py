@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from hsm import fellowship, wrapping
+from hsm.derivation import MASTER
 from hsm.desk import Desk
 from hsm.device import Device
 from hsm.errors import (
@@ -220,7 +221,7 @@ class Tokens:
 
     def create_master(self, version: int = 1) -> bool:
         """As `Device.create_master`, as above."""
-        return self._create(HouseName("master", version), lambda device: device.create_master(version))
+        return self._create(HouseName(MASTER, version), lambda device: device.create_master(version))
 
     def create_house_pair(self, name: str, version: int = 1) -> bool:
         """As `Device.create_house_pair`, as above."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gateway.wire import base64s, code, rsakey, signature, spki
 from gateway.wire.errors import WireError
-from gateway.wire.request import check_members, member_object, member_text
+from gateway.wire.request import MOST_INTEGER, check_members, member_object, member_text
 from gateway.wire.text import MEDIA_TYPE_BYTES, check_id, check_text
 from gateway.wire.wrapping import OAEP_HASHES, OaepHash
 
@@ -17,7 +17,7 @@ MOST_PIECE_BYTES = 1 << 20
 DIGEST_BYTES = 32
 PUSH_PROVIDER_BYTES = 32
 PUSH_IDENTIFIER_BYTES = 4096
-LARGEST_STEP = 2**53 - 1
+LARGEST_STEP = MOST_INTEGER
 _PROOFS = ("step", "code")
 
 
@@ -177,7 +177,7 @@ class Content:
         check_members(body, required=("transaction", "offset", "length"))
         return cls(
             transaction=_id(body, "transaction"),
-            offset=_number(body, "offset", 0, 2**53 - 1),
+            offset=_number(body, "offset", 0, MOST_INTEGER),
             length=_number(body, "length", 1, MOST_PIECE_BYTES),
         )
 

@@ -42,9 +42,9 @@ _URL = re.compile(r"https?://[!-~]*[!-.0-~]")
 class Package:
     """All that a phone needs to become the user's. Raises WireError for values that no package can hold.
 
-    `url` is the client door, without a slash at its end; `valid_until` is in whole seconds; `khmac` and
-    `kauth` are wrapped; `secret` (26 symbols) is there only in the QR-only
-    delivery; `door_pin` is the SHA-256 of the SPKI of the door's CA.
+    `url` is the client door, without a slash at its end. `valid_until` is in whole seconds. `khmac` and `kauth` are
+    wrapped. `secret` (26 symbols) is there only in the QR-only delivery. `door_pin` is the SHA-256 of the SPKI of the
+    door's CA.
     """
 
     issuer: str
