@@ -19,6 +19,7 @@ from gateway.commands.events import list_events
 from gateway.commands.keys import keys
 from gateway.commands.screen import plain, screen
 from gateway.logs import configure_logs
+from gateway.pem_files import door_pin
 from gateway.refusals import Outage, Refusal
 from gateway.roles import Role, Work
 from gateway.settings import Settings, SettingsError, load_settings
@@ -116,7 +117,7 @@ def _try(probe: Callable[[], None]) -> str:
 def _try_certificates(settings: Settings) -> None:
     """Raise SettingsError if that of the doors cannot be used or has ended, or that for packages cannot be read."""
     require_lasting(settings, SystemClock())
-    assembly.door_pin(settings)
+    door_pin(settings)
 
 
 def _try_push(settings: Settings) -> None:
