@@ -101,7 +101,7 @@ class Story:
         self.screen.say("The bank's system was added. Its API key and callback secret were shown this once.")
         self.screen.facts(application=credentials["application"], callbacks_go_to=callback)
         self.screen.keys(
-            "the gateway's own six were made inside the token. The database holds no API key, only a MAC of it "
+            "the gateway's own were made inside the token. The database holds no API key, only a MAC of it "
             "made by the token; the callback secret is computed in the token whenever it is needed."
         )
         return credentials
