@@ -254,6 +254,7 @@ def make_context(
             content_bytes_most=settings.content_bytes_most,
             uploads_most=settings.uploads_most,
             upload_bytes_most=settings.upload_bytes_most,
+            pending_bytes_most=settings.pending_bytes_most,
             waiting_most=settings.token_waiting_most,
         )
 

@@ -74,6 +74,8 @@ CATALOGUE: dict[str, Problem] = {
                 "Use those that are open, or wait for the seconds in `Retry-After`."),
         Problem("too_many_uploads", _M.TOO_MANY, "Too much content waits for its transactions",
                 "Create the transactions, or wait: content that none uses goes after an hour."),
+        Problem("too_many_pending", _M.TOO_MANY, "As much as may waits for an answer already",
+                "Cancel what nobody will answer, or wait; `detail` says of what there is too much."),
         Problem("too_many_renewals", _M.TOO_MANY, "This device got new keys too often lately",
                 "Use the keys there are; `detail` says how often a device gets new ones."),
         Problem("unsupported_media_type", _M.MEDIA, "The media type or encoding is not accepted",

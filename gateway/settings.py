@@ -87,9 +87,7 @@ class Settings(BaseSettings):
     )
     application_bind: str = Field("127.0.0.1:8443", description="Address the application door listens on.")
     client_bind: str = Field("127.0.0.1:8444", description="Address the client door listens on.")
-    tls_certificate_file: Path | None = Field(
-        None, description="PEM chain of both doors; empty: no TLS, loopback only."
-    )
+    tls_certificate_file: Path | None = Field(None, description="PEM chain of both doors; empty: no TLS.")
     tls_key_file: Path | None = Field(None, description="PEM key that belongs to the chain.")
     failed_requests_per_minute: int = Field(
         300,
@@ -136,6 +134,11 @@ class Settings(BaseSettings):
         description="Most bytes of them in all. One without a Content-Length counts as the largest there may be "
         "until it has come.",
     )
+    pending_bytes_most: int = Field(
+        16 * 1024**3,
+        ge=64 * 1024 * 1024,
+        description="Most bytes, about, of the contents over 64 KiB of one application's pending transactions.",
+    )
     event_streams_most: int = Field(
         100, ge=1, le=10_000, description="Most event streams (`GET /v1/events/stream`) of a process."
     )
@@ -171,9 +174,7 @@ class Settings(BaseSettings):
     push_fcm_url: str = Field(
         "https://fcm.googleapis.com", pattern="^https://.+$", description="Where FCM is reached."
     )
-    push_apns_key_file: Path | None = Field(
-        None, description="The `.p8` key for Apple's push service; empty: no APNs."
-    )
+    push_apns_key_file: Path | None = Field(None, description="Apple's `.p8` key; empty: no APNs.")
     push_apns_key_id: str = Field("", description="Id of that key; needed with it.")
     push_apns_team_id: str = Field("", description="Team the key belongs to; needed with it.")
     push_apns_topic: str = Field("", description="Bundle id of the app; needed with the key.")
@@ -188,9 +189,7 @@ class Settings(BaseSettings):
     push_private_addresses: bool = Field(
         default=False, description="Allow Web Push to loopback and private addresses (for trying out)."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level of log lines."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
 
     @field_validator("issuer")
     @classmethod

@@ -46,6 +46,9 @@ class Kind(StrEnum):
 
 
 START = TransactionStatus.PENDING
+# Of one user, at a time: no more is told to a phone, and all of them end in one unit with their user.
+WAITING_MOST = 100
+LARGE_BYTES = 64 * 1024  # content beyond this is counted, see ``store.waiting``
 TRANSITIONS: dict[tuple[TransactionStatus, TransactionAction], TransactionStatus] = {
     (TransactionStatus.PENDING, TransactionAction.APPROVE): TransactionStatus.CONFIRMED,
     (TransactionStatus.PENDING, TransactionAction.DECLINE): TransactionStatus.DECLINED,

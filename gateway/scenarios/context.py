@@ -102,6 +102,7 @@ class Context(StoreAccess):
     content_bytes_most: int
     uploads_most: int
     upload_bytes_most: int
+    pending_bytes_most: int
     waiting_most: int  # requests that wait for work on the device to be done together
 
     rooms: dict[Any, Room[Any, Any]] = field(init=False, default_factory=dict)

@@ -21,6 +21,7 @@ from gateway.scenarios.change_watch import pending_topic
 from gateway.scenarios.context import Context
 from gateway.scenarios.drafting import Wish, draft_transaction
 from gateway.scenarios.idempotency import Once, claim, claim_all, take_back
+from gateway.scenarios.pending_room import why_no_room
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import created_view
 from gateway.scenarios.transactions import load_transaction
@@ -29,6 +30,7 @@ from gateway.store import keysets, pushes, transactions, uploads, users
 from gateway.store.database import Connection
 from gateway.store.events import Event
 from gateway.store.uploads import Upload
+from gateway.store.waiting import count_waiting
 from hsm.desk import Desk
 from hsm.errors import DeviceUnavailable
 
@@ -62,7 +64,7 @@ async def create_transaction(
 
     Raises:
         Refusal: ``not_found``, ``user_blocked``, ``user_deleted``, ``no_active_keys``, ``not_allowed_by_policy``,
-            ``idempotency_mismatch``, ``integrity_failure``.
+            ``too_many_pending``, ``idempotency_mismatch``, ``integrity_failure``.
     """
     upload: Upload | None = None
     if wish.content_id is not None:
@@ -158,7 +160,7 @@ def _write_all(
     now = ctx.clock.now()
     earlier = claim_all(connection, [(each.asker, each.once, each.transaction.id) for each in drafts], now)
     fresh = [each for each, made in zip(drafts, earlier, strict=True) if made is None]
-    left_out = _left_out(connection, fresh, now)
+    left_out = _left_out(connection, ctx, fresh, now)
     for each in fresh:
         if each.transaction.id in left_out:
             take_back(connection, each.asker, each.once, each.transaction.id)
@@ -175,7 +177,9 @@ def _write_all(
     return [created(*pair) for pair in zip(drafts, earlier, strict=True)]
 
 
-def _left_out(connection: Connection, drafts: Sequence[_Draft], now: datetime) -> dict[str, Refusal | None]:
+def _left_out(
+    connection: Connection, ctx: Context, drafts: Sequence[_Draft], now: datetime
+) -> dict[str, Refusal | None]:
     """Lock the users, so that whoever deletes one now finds the transaction and cancels it.
 
     Returns those that are not to be made, by id, and why: None if the user is not there or is held by somebody, for
@@ -187,12 +191,17 @@ def _left_out(connection: Connection, drafts: Sequence[_Draft], now: datetime) -
         known = {user: users.lock_user(connection, *user) for user in wanted}
     else:
         known |= users.lock_free_users(connection, wanted)
-    able = keysets.who_can_confirm(connection, wanted, now)
+    able, waiting = keysets.who_can_confirm(connection, wanted, now), count_waiting(connection, wanted)
     left_out: dict[str, Refusal | None] = {}
     for each in drafts:
-        why = _why_not(each, known[each.user], able.get(each.user)) if each.user in known else None
+        why: Refusal | None = None
+        if each.user in known:
+            why = _why_not(each, known[each.user], able.get(each.user))
+            why = why or why_no_room(connection, ctx, each.transaction, waiting[each.user])
         if why is not None or each.user not in known:
             left_out[each.transaction.id] = why
+        else:
+            waiting[each.user] += 1
     return left_out
 
 

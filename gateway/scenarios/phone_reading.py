@@ -22,7 +22,6 @@ from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
 
 PENDING = "transactions.pending"
-_PENDING_MOST = 100
 
 
 def admit(
@@ -160,7 +159,7 @@ def waiting_of(
     connection: Connection, application_id: str, user_id: str, now: datetime
 ) -> Sequence[Transaction]:
     """Return what a list tells of a user."""
-    return transactions.pending_transactions(connection, application_id, user_id, now, _PENDING_MOST)
+    return transactions.pending_transactions(connection, application_id, user_id, now, rules.WAITING_MOST)
 
 
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:

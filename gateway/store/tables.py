@@ -173,6 +173,7 @@ transactions = sa.Table(
     sa.Index(None, "application_id", "id"), sa.Index(None, "application_id", "user_id", "id"),
     _index_where("status = 'pending'", "application_id", "user_id", "id", name="ix_transactions_pending"),
     _index_where("status = 'pending'", "expires_at"),
+    _index_where("status = 'pending' AND size > 65536", "application_id", "size", name="ix_transactions_large"),
 )  # fmt: skip
 
 # Content that was handed in by itself and that no transaction has used; gone when one does, or after an hour.

@@ -32,6 +32,7 @@ from gateway.store import (
     transactions,
     uploads,
     users,
+    waiting,
 )
 from gateway.store.database import Connection
 from gateway.store.history import Wanted
@@ -77,19 +78,19 @@ def _of(module: ModuleType, name: str) -> set[str]:
 
 def _pages() -> dict[str, Question]:
     def page(user: str | None = None, status: str | None = None, after: str | None = None) -> Question:
-        return lambda c: transactions.list_transactions(
-            c, BIG, user_id=user, status=status, after=after, limit=20
-        )
+        of = {"user_id": user, "status": status, "after": after, "limit": 20}
+        return lambda c: transactions.list_transactions(c, BIG, **of)
 
+    pending = transactions.pending_transactions
     return {
         "transactions.list_transactions": page(),
         "transactions.list_transactions (next page)": page(after=SETTLED),
         "transactions.list_transactions (of a state)": page(status="confirmed"),
         "transactions.list_transactions (of a user)": page(USER),
         "transactions.list_transactions (of a user in a state)": page(USER, "confirmed", SETTLED),
-        "transactions.pending_transactions": lambda c: transactions.pending_transactions(
-            c, BIG, USER, NOW, 20
-        ),
+        "transactions.pending_transactions": lambda c: pending(c, BIG, USER, NOW, 20),
+        "waiting.count_waiting": lambda c: waiting.count_waiting(c, {(BIG, USER)}),
+        "waiting.large_waiting": lambda c: waiting.large_waiting(c, BIG),
         "transactions.all_pending": lambda c: transactions.all_pending(c, BIG, USER),
         "transactions.expired_transactions": lambda c: transactions.expired_transactions(c, NOW, 100),
     }

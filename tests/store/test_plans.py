@@ -28,6 +28,7 @@ WALKS = {
     "events.subjects": "reads what came since it last looked, and no more",
     "events.list_events (of a type)": "an index of types would cost each event, and few ask",
     "events.list_events (of a keyset)": "an index of keysets would cost each event, and few ask",
+    "waiting.large_waiting": "adds up what it is there to limit, in an index that holds nothing else",
     "transactions.list_transactions (of a state)": "an index of states would cost each answer, and few ask",
 }
 ROWS = 400  # of PostgreSQL's tables; it is made to believe that there are a thousand times as many

@@ -140,7 +140,7 @@ CALLS: tuple[Call, ...] = (
          handler=transactions.create, takes=models.CreateTransaction, gives=views.TransactionView,
          statuses=(201,), key_required=True, key_accepted=True, carries_content=True,
          problems=("not_found", "user_blocked", "user_deleted", "no_active_keys", "not_allowed_by_policy",
-                   "idempotency_mismatch", "in_progress", "integrity_failure")),
+                   "too_many_pending", "idempotency_mismatch", "in_progress", "integrity_failure")),
     Call(method="GET", path="/v1/transactions", name="listTransactions",
          about="Read a page of transactions, newest first.", scope="transaction:read",
          handler=transactions.list_page, gives=views.TransactionList,

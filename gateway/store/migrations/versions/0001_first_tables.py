@@ -314,6 +314,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("status = 'pending'"),
         postgresql_where=sa.text("status = 'pending'"),
     )
+    op.create_index(
+        op.f("ix_transactions_large"),
+        "transactions",
+        ["application_id", "size"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending' AND size > 65536"),
+        postgresql_where=sa.text("status = 'pending' AND size > 65536"),
+    )
     op.create_table(
         "contents",
         sa.Column("transaction_id", sa.String(length=64), nullable=False),

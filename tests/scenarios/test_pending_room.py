@@ -1,0 +1,62 @@
+"""Is there an end to what an application may have waiting, so that it neither fills the disk nor holds up others?"""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.refusals import Refusal
+from gateway.rules.transaction import LARGE_BYTES, WAITING_MOST
+from gateway.rules.user import UserAction
+from gateway.scenarios.transactions import cancel_transaction
+from gateway.store.tables import transactions
+from tests.scenarios.bench import ORIGIN, Bench, run
+
+LARGE = b"%" * (LARGE_BYTES + 1)
+
+
+def _copy(bench: Bench, of: str, number: int) -> None:
+    """Have so many more like this one, in no time."""
+    names = ", ".join(column.name for column in transactions.c if column.name != "id")
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :number)"
+    bench.write(
+        f"{numbers} INSERT INTO transactions (id, {names}) SELECT id || '_' || i, {names} "  # noqa: S608
+        "FROM transactions, n WHERE id = :of"
+        if bench.ctx.database.is_sqlite
+        else f"INSERT INTO transactions (id, {names}) SELECT id || '_' || i, {names} "  # noqa: S608
+        "FROM transactions, generate_series(1, :number) i WHERE id = :of",
+        of=of,
+        number=number,
+    )
+
+
+def test_no_more_wait_for_a_user_than_its_phone_is_told_of(any_bench: Bench) -> None:
+    bench = any_bench
+    phone = run(bench.enrol("anna"))
+    run(bench.enrol("bob"))
+    first = run(bench.ask_to_confirm("anna"))
+    _copy(bench, first, WAITING_MOST - 2)
+    last = run(bench.ask_to_confirm("anna"))
+    with pytest.raises(Refusal, match="too_many_pending"):
+        run(bench.ask_to_confirm("anna"))
+    told = run(bench.ask(phone, "transactions.pending", {}))["transactions"]
+    assert {first, last} <= {each["transaction"] for each in told}
+    assert len(told) == WAITING_MOST
+    run(bench.ask_to_confirm("bob"))
+    run(cancel_transaction(bench.ctx, bench.asker, first, None, ORIGIN))
+    run(bench.ask_to_confirm("anna"))
+    run(bench.change("anna", UserAction.DELETE))
+    assert bench.rows("SELECT count(*) FROM transactions WHERE status = 'pending'") == [(1,)]
+
+
+def test_large_contents_of_all_users_together_have_an_end_and_small_ones_none(any_bench: Bench) -> None:
+    narrow = replace(any_bench, ctx=replace(any_bench.ctx, pending_bytes_most=2 * len(LARGE)))
+    for user in ("anna", "bob"):
+        run(narrow.enrol(user))
+    first = run(narrow.ask_to_confirm("anna", LARGE))
+    run(narrow.ask_to_confirm("bob", LARGE))
+    with pytest.raises(Refusal, match="too_many_pending") as refused:
+        run(narrow.ask_to_confirm("anna", LARGE))
+    assert f"there are {2 * len(LARGE)}" in str(refused.value.detail)
+    run(narrow.ask_to_confirm("anna", LARGE[1:]))
+    run(cancel_transaction(narrow.ctx, narrow.asker, first, None, ORIGIN))
+    run(narrow.ask_to_confirm("anna", LARGE))
