@@ -1,5 +1,6 @@
 """Is there an end to what an application may have waiting, so that it neither fills the disk nor holds up others?"""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -46,6 +47,21 @@ def test_no_more_wait_for_a_user_than_its_phone_is_told_of(any_bench: Bench) -> 
     run(bench.ask_to_confirm("anna"))
     run(bench.change("anna", UserAction.DELETE))
     assert bench.rows("SELECT count(*) FROM transactions WHERE status = 'pending'") == [(1,)]
+
+
+def test_of_many_asked_for_together_no_more_than_have_room_are_made(any_bench: Bench) -> None:
+    bench = any_bench
+    run(bench.enrol("anna"))
+    _copy(bench, run(bench.ask_to_confirm("anna")), WAITING_MOST - 3)
+
+    async def ask() -> list[str | BaseException]:
+        return await asyncio.gather(*(bench.ask_to_confirm("anna") for _ in range(6)), return_exceptions=True)
+
+    ended = run(ask())
+    assert sum(isinstance(each, str) for each in ended) == 2
+    refused = [each for each in ended if isinstance(each, Refusal)]
+    assert [each.problem.code for each in refused] == ["too_many_pending"] * 4
+    assert bench.rows("SELECT count(*) FROM transactions WHERE status = 'pending'") == [(WAITING_MOST,)]
 
 
 def test_large_contents_of_all_users_together_have_an_end_and_small_ones_none(any_bench: Bench) -> None:
