@@ -15,7 +15,8 @@ def parse_address(url: str) -> SplitResult:
     """Return the parts of a callback address.
 
     Raises:
-        Refusal: ``not_allowed_by_policy`` unless it is an http(s) URL without user, password and fragment.
+        Refusal: ``not_allowed_by_policy`` unless it is an https URL without user, password and fragment; http is for
+            the machine itself, because a callback tells who confirmed what.
     """
     try:
         parts = urlsplit(url)
@@ -24,10 +25,18 @@ def parse_address(url: str) -> SplitResult:
         port_is_good, parts = False, urlsplit("")
     plain = url.isascii() and url.isprintable() and " " not in url
     clean = parts.scheme in _PORTS and parts.hostname and "@" not in parts.netloc and not parts.fragment
-    if not (plain and clean and port_is_good):
+    is_covered = parts.scheme == "https" or _is_this_machine(parts.hostname or "")
+    if not (plain and clean and port_is_good and is_covered):
         detail = "A callback address is an https URL without credentials and fragment."
         raise Refusal("not_allowed_by_policy", "callback address", detail=detail)
     return parts
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def require_allowed(url: str, registered: str | None) -> None:

@@ -142,7 +142,7 @@ INNER = ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "0177.0.
 
 @pytest.mark.parametrize("host", INNER)
 def test_a_private_address_is_not_called_however_it_is_written(bench_for: UseBench, post: Post, host: str):
-    with RawReceiver(OK) as receiver, bench_for(f"http://{host}:{receiver.port}/") as bench:
+    with RawReceiver(OK) as receiver, bench_for(f"https://{host}:{receiver.port}/") as bench:
         status, _, error = _try(bench, replace(post, private_addresses=False))
         assert (status, error) == ("pending", "the host has an address that may not be reached")
         assert receiver.requests == []
@@ -150,7 +150,7 @@ def test_a_private_address_is_not_called_however_it_is_written(bench_for: UseBen
 
 @pytest.mark.parametrize("host", ["[::1]", "[::ffff:127.0.0.1]", "[fe80::1]"])
 def test_a_private_address_of_version_six_is_not_called(bench_for: UseBench, post: Post, host: str):
-    with bench_for(f"http://{host}:9/") as bench:
+    with bench_for(f"https://{host}:9/") as bench:
         status, _, error = _try(bench, replace(post, private_addresses=False))
         assert (status, error) == ("pending", "the host has an address that may not be reached")
 
