@@ -7,6 +7,9 @@ from gateway.scenarios.access import Asker
 from gateway.scenarios.idempotency import Once
 from gateway.scenarios.recording import Origin
 
+PAGE = 50  # entries, where the request names no number
+PAGE_MOST = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -19,6 +22,11 @@ class Ask:
     once: Once
     origin: Origin
     last_event_id: int | None = None
+
+    @property
+    def limit(self) -> int:
+        """Most entries of a page."""
+        return self.number("limit", PAGE)
 
     def number(self, name: str, default: int) -> int:
         """Return a query parameter as a number."""

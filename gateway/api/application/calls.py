@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from gateway.api.application import authentication_forms, models, policy_forms, views
-from gateway.api.application.asking import Ask
+from gateway.api.application.asking import PAGE_MOST, Ask
 from gateway.api.application.handlers import (
     accounts,
     authentications,
@@ -67,7 +67,7 @@ class Call:
 
 
 _NUMBERS = (0, 10**15 - 1)
-_LIMIT = Query(name="limit", about="most entries", bounds=(1, 200))
+_LIMIT = Query(name="limit", about="most entries", bounds=(1, PAGE_MOST))
 _ID = r"[A-Za-z0-9_]{1,64}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _USER = "/v1/users/{user_id}"

@@ -2,6 +2,7 @@
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
+from gateway.api.application.paging import page_of
 from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
@@ -15,9 +16,6 @@ from gateway.wire import base64s
 from gateway.wire.package import qr_text
 from gateway.wire.rsakey import LEAST_BITS_SEALED, rsa_from_spki
 from gateway.wire.wrapping import OAEP_HASHES
-
-_PAGE = 50
-_PAGE_MOST = 200
 
 
 async def put_user(ctx: Context, ask: Ask) -> Reply:
@@ -123,12 +121,9 @@ def event_filters(ask: Ask) -> dict[str, str]:
 
 async def list_events(ctx: Context, ask: Ask) -> Reply:
     """Read a page of events."""
-    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
-    views = await administration.list_events(
-        ctx, ask.asker, event_filters(ask), ask.number("after", 0), limit
-    )
-    following = views[-1]["number"] if len(views) == limit else None
-    return json_reply(200, {"events": views, "next": following})
+    after = ask.number("after", 0)
+    views = await administration.list_events(ctx, ask.asker, event_filters(ask), after, ask.limit)
+    return page_of(ask, "events", views, by="number")
 
 
 async def get_policy(_ctx: Context, ask: Ask) -> Reply:

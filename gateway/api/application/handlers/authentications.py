@@ -3,6 +3,7 @@
 from gateway.api.application import authentication_forms as forms
 from gateway.api.application.asking import Ask
 from gateway.api.application.handlers.transactions import content_of
+from gateway.api.application.paging import page_of
 from gateway.api.problems import Reply, json_reply
 from gateway.scenarios import authentications_passed_on as scenario
 from gateway.scenarios.authentications_passed_on import PassedOn, Typed
@@ -12,9 +13,6 @@ from gateway.wire import signature as signatures
 from gateway.wire.bodies import Proofs
 from gateway.wire.code import parse_code
 from gateway.wire.text import MEDIA_TYPE_BYTES, check_id, check_text
-
-_PAGE = 50
-_PAGE_MOST = 200
 
 
 async def pass_on(ctx: Context, ask: Ask) -> Reply:
@@ -45,9 +43,7 @@ async def get(ctx: Context, ask: Ask) -> Reply:
 
 async def list_page(ctx: Context, ask: Ask) -> Reply:
     """Read a page of a user's authentications."""
-    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
     views = await scenario.list_authentications(
-        ctx, ask.asker, ask.path["user_id"], after=ask.query.get("after"), limit=limit
+        ctx, ask.asker, ask.path["user_id"], after=ask.query.get("after"), limit=ask.limit
     )
-    following = views[-1]["id"] if len(views) == limit else None
-    return json_reply(200, {"authentications": views, "next": following})
+    return page_of(ask, "authentications", views)

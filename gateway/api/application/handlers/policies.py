@@ -2,22 +2,19 @@
 
 from gateway.api.application import policy_forms
 from gateway.api.application.asking import Ask
+from gateway.api.application.paging import page_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.scenarios import administration, user_settings
 from gateway.scenarios.context import Context
 
-_PAGE = 50
-_PAGE_MOST = 200
 _DIGITS_MOST = 9
 
 
 async def list_versions(ctx: Context, ask: Ask) -> Reply:
     """Read a page of the policies there were."""
-    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
-    found = await administration.list_policies(ctx, ask.asker, ask.number("after", 0), limit)
-    following = found[-1]["version"] if len(found) == limit else None
-    return json_reply(200, {"versions": found, "next": following})
+    found = await administration.list_policies(ctx, ask.asker, ask.number("after", 0), ask.limit)
+    return page_of(ask, "versions", found, by="version")
 
 
 async def get_version(ctx: Context, ask: Ask) -> Reply:

@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
+from gateway.api.application.paging import page_of
 from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
@@ -21,8 +22,6 @@ from gateway.wire.message import check_text
 from gateway.wire.text import MEDIA_TYPE_BYTES, TITLE_BYTES, check_id
 from gateway.wire.timestep import parse_time
 
-_PAGE = 50
-_PAGE_MOST = 200
 _DIGEST_BYTES = 32
 
 
@@ -75,17 +74,15 @@ async def get(ctx: Context, ask: Ask) -> Reply:
 
 async def list_page(ctx: Context, ask: Ask) -> Reply:
     """Read a page of transactions."""
-    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
     views = await transactions.list_transactions(
         ctx,
         ask.asker,
         user_id=ask.query.get("user"),
         status=ask.query.get("status"),
         after=ask.query.get("after"),
-        limit=limit,
+        limit=ask.limit,
     )
-    following = views[-1]["id"] if len(views) == limit else None
-    return json_reply(200, {"transactions": views, "next": following})
+    return page_of(ask, "transactions", views)
 
 
 async def cancel(ctx: Context, ask: Ask) -> Reply:
@@ -99,15 +96,14 @@ async def cancel(ctx: Context, ask: Ask) -> Reply:
 
 async def list_answers(ctx: Context, ask: Ask) -> Reply:
     """Read a page of a user's answers."""
-    limit = min(ask.number("limit", _PAGE), _PAGE_MOST)
     since, until = (parse_time(ask.query[name]) if name in ask.query else None for name in ("since", "until"))
     wanted = Wanted(
         keyset_id=ask.query.get("keyset"), device_id=ask.query.get("device"), since=since, until=until
     )
     found = await history.list_answers(
-        ctx, ask.asker, ask.path["user_id"], wanted, after=ask.query.get("after", ""), limit=limit
+        ctx, ask.asker, ask.path["user_id"], wanted, after=ask.query.get("after", ""), limit=ask.limit
     )
-    return json_reply(200, {"answers": found, "next": found[-1]["id"] if len(found) == limit else None})
+    return page_of(ask, "answers", found)
 
 
 async def show_qr(ctx: Context, ask: Ask) -> Reply:
