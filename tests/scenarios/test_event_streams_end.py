@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.types import Message
 
-from gateway.api.application.handlers import event_streams
+from gateway.api.application.handlers import events
 from gateway.refusals import Outage, Refusal
 from gateway.scenarios.waiting import Waiters
 from gateway.store import applications
@@ -103,7 +103,7 @@ def test_there_are_no_more_streams_than_the_limits_allow(bench: Bench):
 def test_a_reader_that_takes_nothing_more_is_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, reader: str
 ):
-    monkeypatch.setattr(event_streams, "_SEND_SECONDS", 0.05)
+    monkeypatch.setattr(events, "_SEND_SECONDS", 0.05)
 
     async def receive() -> Message:
         await asyncio.sleep(0 if reader == "went away" else 60)
@@ -116,7 +116,7 @@ def test_a_reader_that_takes_nothing_more_is_given_up(
         feed = make_feed(bench)
         stream = await open_stream(bench, feed)
         async with asyncio.timeout(20):
-            answer = event_streams.EventStreamResponse(stream, "req_test", {})
+            answer = events.EventStreamResponse(stream, "req_test", {})
             await answer({"type": "http", "method": "GET"}, receive, send)
         return feed.open_streams, stream.ended
 

@@ -1,8 +1,7 @@
-"""What the calls about users, keysets, events and policy do."""
+"""What the calls about users with their keysets and devices do, and the one about the callback secret."""
 
 from gateway.api.application import models
 from gateway.api.application.asking import Ask
-from gateway.api.application.paging import page_of
 from gateway.api.application.qr import qr_of
 from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
@@ -111,33 +110,6 @@ async def fetch_code(ctx: Context, ask: Ask) -> Reply:
         ctx, ask.asker, ask.path["user_id"], ask.path["keyset_id"], ask.origin
     )
     return json_reply(200, {"activation_code": code})
-
-
-def event_filters(ask: Ask) -> dict[str, str]:
-    """Return which events are asked for, by the names of the store."""
-    columns = {"user": "user_id", "keyset": "keyset_id", "transaction": "transaction_id", "type": "type"}
-    return {column: ask.query[name] for name, column in columns.items() if name in ask.query}
-
-
-async def list_events(ctx: Context, ask: Ask) -> Reply:
-    """Read a page of events."""
-    after = ask.number("after", 0)
-    views = await administration.list_events(ctx, ask.asker, event_filters(ask), after, ask.limit)
-    return page_of(ask, "events", views, by="number")
-
-
-async def get_policy(_ctx: Context, ask: Ask) -> Reply:
-    """Read the policy."""
-    return json_reply(200, administration.policy_view(ask.asker.application))
-
-
-async def put_policy(ctx: Context, ask: Ask) -> Reply:
-    """Replace the policy."""
-    body: models.PutPolicy = ask.body
-    try:
-        return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy.root, ask.origin))
-    except Refusal as refusal:
-        raise refusal.within("policy") from None
 
 
 async def rotate_secret(ctx: Context, ask: Ask) -> Reply:

@@ -1,6 +1,6 @@
-"""What the calls about policies that were in force, and about what is decided for one user, do."""
+"""What the calls about policies do: the one in force, those before, and what is decided for one user."""
 
-from gateway.api.application import policy_forms
+from gateway.api.application import models, policy_forms
 from gateway.api.application.asking import Ask
 from gateway.api.application.paging import page_of
 from gateway.api.problems import Reply, json_reply
@@ -9,6 +9,20 @@ from gateway.scenarios import administration, user_settings
 from gateway.scenarios.context import Context
 
 _DIGITS_MOST = 9
+
+
+async def get_policy(_ctx: Context, ask: Ask) -> Reply:
+    """Read the policy."""
+    return json_reply(200, administration.policy_view(ask.asker.application))
+
+
+async def put_policy(ctx: Context, ask: Ask) -> Reply:
+    """Replace the policy."""
+    body: models.PutPolicy = ask.body
+    try:
+        return json_reply(200, await administration.put_policy(ctx, ask.asker, body.policy.root, ask.origin))
+    except Refusal as refusal:
+        raise refusal.within("policy") from None
 
 
 async def list_versions(ctx: Context, ask: Ask) -> Reply:

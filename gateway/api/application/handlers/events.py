@@ -1,4 +1,4 @@
-"""What does an application get that follows the event log: server-sent events, until one of the two ends it."""
+"""What the calls about the event log do: a page of it, or server-sent events until one of the two ends them."""
 
 import asyncio
 import json
@@ -10,8 +10,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.api.application.asking import Ask
-from gateway.api.application.handlers.accounts import event_filters
+from gateway.api.application.paging import page_of
 from gateway.api.problems import Reply
+from gateway.scenarios import administration
 from gateway.scenarios.context import Context
 from gateway.scenarios.event_feed import Stream
 from gateway.scenarios.representation import event_view
@@ -23,12 +24,25 @@ _HEARTBEAT = b":\n\n"
 _log = structlog.get_logger("access")
 
 
+def _filters(ask: Ask) -> dict[str, str]:
+    """Return which events are asked for, by the names of the store."""
+    columns = {"user": "user_id", "keyset": "keyset_id", "transaction": "transaction_id", "type": "type"}
+    return {column: ask.query[name] for name, column in columns.items() if name in ask.query}
+
+
+async def list_events(ctx: Context, ask: Ask) -> Reply:
+    """Read a page of events."""
+    after = ask.number("after", 0)
+    views = await administration.list_events(ctx, ask.asker, _filters(ask), after, ask.limit)
+    return page_of(ask, "events", views, by="number")
+
+
 async def follow_events(ctx: Context, ask: Ask) -> Reply:
     """Open a stream of events."""
     after = ask.number("after", 0) if "after" in ask.query else None
     asker, resumed = ask.asker, ask.last_event_id
     stream = await ctx.feed.follow(
-        asker.application.id, asker.credential_id, event_filters(ask), after if resumed is None else resumed
+        asker.application.id, asker.credential_id, _filters(ask), after if resumed is None else resumed
     )
 
     def respond(headers: Mapping[str, str]) -> EventStreamResponse:
