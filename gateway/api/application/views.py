@@ -100,7 +100,7 @@ class IssuedKeyset(View):
 
     keyset: KeysetView
     package: Base64
-    qr: QrView | None = Field(description="None with `sealed`: such a package travels online.")
+    qr: QrView | None = Field(description="Null with `sealed`: such a package travels online.")
 
 
 class ContentView(View):
@@ -135,7 +135,7 @@ class ScoringView(View):
     level: Literal["low", "medium", "high"]
     factors: list[FactorView]
     address: str | None = Field(
-        description="Where the answer came from; None for digits through the application."
+        description="Where the answer came from; null for digits through the application."
     )
 
 
@@ -153,7 +153,7 @@ class AttemptView(View):
     outcome: Literal["accepted", "refused", "late"]
     device_id: str | None = Field(description="The device that the keyset belongs to.")
     device: dict[str, Any] = Field(description="What the phone told about itself.")
-    scoring: ScoringView | None = Field(description="None where neither policy nor transaction ask for it.")
+    scoring: ScoringView | None = Field(description="Null where neither policy nor transaction ask for it.")
     at: Time
 
 
