@@ -253,7 +253,7 @@ def _history() -> dict[str, Question]:
             c, BIG, USER, after="atn_2", limit=20
         ),
         "rotating.rows_by_version": rotating.rows_by_version,
-        "rotating.derived_names": lambda c: next(rotating.derived_names(c)),
+        "rotating.derived_names": lambda c: list(rotating.derived_names(c)),
         "rotating.users_bound_before": lambda c: rotating.users_bound_before(c, 2, (BIG, USER), 5),
         "rotating.bind_keysets": lambda c: rotating.bind_keysets(c, replace(anna(USER), application_id=BIG), []),
         "rotating.transactions_bound_before": lambda c: rotating.transactions_bound_before(c, 2, SETTLED, 5),
