@@ -141,9 +141,9 @@ def list_transactions(
     user_id: str | None,
     status: str | None,
     after: str | None,
-    limit: int,
+    limit: int | None,
 ) -> list[Transaction]:
-    """Return transactions newest first; ``after`` is the last id of the page before."""
+    """Return transactions newest first; ``after`` is the last id of the page before, no ``limit`` gives all."""
     statement = sa.select(transactions).where(transactions.c.application_id == application_id)
     if user_id is not None:
         statement = statement.where(transactions.c.user_id == user_id)
@@ -173,7 +173,7 @@ def all_pending(connection: Connection, application_id: str, user_id: str) -> li
         user_id=user_id,
         status=TransactionStatus.PENDING,
         after=None,
-        limit=10_000,
+        limit=None,
     )
 
 
