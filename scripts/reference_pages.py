@@ -161,7 +161,8 @@ def callbacks_page() -> str:
         "transaction, at the one it named). A body is an object of `type`, `timestamp`, `sequence` (it orders "
         "those about one transaction, from 1; 0 for all others) and `data`; the whole description is under "
         "`webhooks` in [application-door.openapi.json](application-door.openapi.json). How they are sealed "
-        "and tried again, and what proves an answer, is in [the wire format](wire.md#callback). A type that "
+        "and what proves an answer is in [the wire format](wire.md#callback); [how to receive "
+        "them](../guides/callbacks.md) is a guide. A type that "
         "comes with a later version is to be answered well and passed over.\n\n"
         + _table(("type", "when", "`data`"), rows)
     )

@@ -49,11 +49,12 @@ Base64 = Annotated[
 ]
 
 
-def new_document(title: str, paths: Json, schemas: Mapping[str, Json], security: Json) -> Json:
+def new_document(title: str, about: str, paths: Json, schemas: Mapping[str, Json], security: Json) -> Json:
     """Return a document; it depends on nothing but the code.
 
     Args:
         title: what the door is called.
+        about: what whoever reads the document should know first.
         paths: the operations by path and method.
         schemas: every body and answer that the operations refer to (``ref``), by name.
         security: the security schemes, of which each request needs all.
@@ -64,6 +65,7 @@ def new_document(title: str, paths: Json, schemas: Mapping[str, Json], security:
         "openapi": "3.1.0",
         "info": {
             "title": title,
+            "description": about,
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

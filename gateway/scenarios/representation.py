@@ -53,6 +53,7 @@ def keyset_view(keyset: Keyset, device: Device | None) -> dict[str, Any]:
         "lapses_at": _time(keyset.lapses_at),
         "registered_at": _time(keyset.registered_at),
         "ended_at": _time(keyset.ended_at),
+        "kpublic": None if keyset.spki is None else base64s.encode(keyset.spki),
         "device": None if device is None else _phone_view(device, keyset),
     }
 

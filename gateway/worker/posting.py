@@ -5,6 +5,7 @@ So a name cannot point into the inner network after it was checked.
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -49,9 +50,21 @@ async def send(post: Post, url: str, body: bytes, headers: Mapping[str, str]) ->
     except NotDelivered:
         raise
     except Exception as error:  # noqa: BLE001 - whatever an address or a receiver brings about counts as a try
-        raise NotDelivered(f"no connection: {type(error).__name__}") from None
+        raise NotDelivered(f"no connection: {reason_of(error)}") from None
     if status // 100 != _SUCCESS:
         raise NotDelivered(f"answered with status {status}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the kind of an error, and what the system or TLS said of it where it is below: no client repeats that."""
+    kind, below = type(error).__name__, error.__cause__ or error.__context__
+    while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return f"{kind} (certificate verify failed: {below.verify_message})"
+        if isinstance(below, OSError) and below.errno and below.strerror:
+            return f"{kind} ({os.strerror(below.errno) if below.errno > 0 else below.strerror})"
+        below = below.__cause__ or below.__context__
+    return kind
 
 
 async def exchange(post: Post, url: str, body: bytes, headers: Mapping[str, str]) -> httpx2.Response:

@@ -24,6 +24,7 @@ from gateway.scenarios.store_access import StoreAccess
 from gateway.store import pushes
 from gateway.store.database import Connection
 from gateway.store.pushes import Push
+from gateway.worker.posting import reason_of
 from gateway.worker.push.provider import AddressGone, NotWoken, Provider
 from gateway.worker.tries import Tries
 
@@ -98,7 +99,7 @@ class Waker:
         except TimeoutError:
             raise NotWoken("no answer in time") from None
         except Exception as error:  # noqa: BLE001 - whatever a push service brings about counts as a try
-            raise NotWoken(f"no connection: {type(error).__name__}") from None
+            raise NotWoken(f"no connection: {reason_of(error)}") from None
 
     def _tell(self, push: Push, outcome: str, why: str) -> None:
         count_push(push.provider, outcome)

@@ -4,6 +4,11 @@ import base64
 import hashlib
 import time
 
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from joserfc.jwk import ECKey
+
 from tests.counterparts.callback_receiver import Arrival, verify_receipt
 from tests.journeys.stage import Stage
 
@@ -28,6 +33,26 @@ def test_a_confirmation_is_told_with_its_proofs_and_a_receipt(stage: Stage) -> N
     assert claims["keyset"] == phone.account.keyset
     message = base64.urlsafe_b64decode(claims["message"] + "==")
     assert message == phone.message_of(shown, 1, step=claims["step"]).encode()
+
+
+def test_a_stranger_verifies_the_signature_with_the_receipt_and_the_key_that_the_bank_was_told(
+    stage: Stage,
+) -> None:
+    phone = stage.phone()
+    shown = stage.ask(phone)
+    phone.approve(shown)
+    [registered] = stage.told(
+        lambda body: body["type"] == "keys.registered" and body["data"]["user"] == phone.account.user
+    )
+    spki = registered["data"]["keyset"]["kpublic"]
+    assert [each["kpublic"] for each in stage.bank.keysets(phone.account.user)] == [spki]
+    claims = verify_receipt(stage.bank.transaction(shown.transaction)["receipt"], stage.bank.jwks())
+    key = load_der_public_key(base64.b64decode(spki))
+    assert isinstance(key, EllipticCurvePublicKey)
+    message = base64.urlsafe_b64decode(claims["message"] + "==")
+    key.verify(base64.b64decode(claims["signature"]), message, ECDSA(SHA256()))
+    named = ECKey.import_key(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert named.thumbprint() == claims["kpublic"]
 
 
 def test_no_callback_holds_the_content(stage: Stage) -> None:

@@ -19,6 +19,7 @@ from tests.worker.outbox import deliver_due, put, state, states, until
 from tests.worker.receivers import RawReceiver, answer
 
 OK = answer("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+UNTRUSTED = "no connection: ConnectError (certificate verify failed"
 
 
 def _try(bench: Bench, post: Post, url: str | None = None) -> tuple[str, int, str | None]:
@@ -59,7 +60,7 @@ def test_nobody_there_is_a_failed_try(bench_for: UseBench, post: Post):
     with RawReceiver(OK) as receiver:
         url = receiver.url
     with bench_for(url) as bench:
-        assert _try(bench, post) == ("pending", 1, "no connection: ConnectError")
+        assert _try(bench, post) == ("pending", 1, "no connection: ConnectError (Connection refused)")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -124,7 +125,7 @@ def test_a_receiver_of_the_trusted_authority_is_served_by_address_and_by_name(
 def test_a_certificate_of_another_authority_is_refused(bench_for: UseBench, post: Post):
     tls = _tls(trustme.CA(), "127.0.0.1")
     with RawReceiver(OK, tls) as receiver, bench_for(receiver.url) as bench:
-        assert _try(bench, post) == ("pending", 1, "no connection: ConnectError")
+        assert _try(bench, post) == ("pending", 1, f"{UNTRUSTED}: unable to get local issuer certificate)")
         assert receiver.requests == []
 
 
@@ -132,8 +133,9 @@ def test_a_certificate_of_another_name_is_refused(bench_for: UseBench, post: Pos
     ca = trustme.CA()
     trusting = ssl.create_default_context()
     ca.configure_trust(trusting)
+    wrong = "IP address mismatch, certificate is not valid for '127.0.0.1'"
     with RawReceiver(OK, _tls(ca, "bank.example")) as receiver, bench_for(receiver.url) as bench:
-        assert _try(bench, replace(post, tls=trusting)) == ("pending", 1, "no connection: ConnectError")
+        assert _try(bench, replace(post, tls=trusting)) == ("pending", 1, f"{UNTRUSTED}: {wrong}.)")
         assert receiver.requests == []
 
 

@@ -4,6 +4,7 @@ import re
 
 from gateway.api.application.callbacks import DATA, webhooks
 from gateway.api.application.calls import CALLS, Call, Query
+from gateway.api.application.examples import examples_of
 from gateway.api.describing import (
     REQUEST_ID,
     Json,
@@ -36,6 +37,12 @@ _OPEN_PATHS: Json = {
         )
     },
 }
+_ABOUT = (
+    "What a bank's system asks. Credentials: `Authorization: Bearer` with an API key, as `countersign application "
+    "add` shows it once. Bodies are JSON, strictly: a member that is not described is refused. Bytes are base64 with "
+    "padding, times `YYYY-MM-DDTHH:MM:SSZ`. Every refusal is a problem document (RFC 9457): act on `code` and "
+    "`status`, and name `instance` to the operator. Outcomes come as callbacks too: see `webhooks`."
+)
 _ALWAYS = (
     "unauthenticated",
     "scope_missing",
@@ -56,21 +63,22 @@ def document() -> Json:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
     paths |= {**_OPEN_PATHS, **HEALTH_PATHS}
     security = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}}
-    described = new_document("Countersign, application door", paths, schemas_of(models), security)
+    described = new_document("Countersign, application door", _ABOUT, paths, schemas_of(models), security)
     return described | {"webhooks": webhooks()}
 
 
 def _operation(call: Call) -> Json:
     operation: Json = {
         "operationId": call.name,
+        "tags": [call.scope.partition(":")[0]],
         "summary": call.about,
         "description": f"Needs the scope `{call.scope}`.",
         "parameters": _parameters(call),
         "responses": _responses(call),
     }
     if call.takes is not None:
-        schema = ref(call.takes.__name__)
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        body = {"schema": ref(call.takes.__name__), "examples": examples_of(call.name)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     if call.is_content:
         operation["requestBody"] = {"required": True, "content": {"*/*": {}}}
     return operation

@@ -59,6 +59,10 @@ class KeysetView(View):
     lapses_at: Time | None
     registered_at: Time | None
     ended_at: Time | None
+    kpublic: Base64 | None = Field(
+        description="The phone's public key, SubjectPublicKeyInfo in DER, to verify signatures without the gateway; "
+        "null until it is registered."
+    )
     device: DeviceView | None
 
 

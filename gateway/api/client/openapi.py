@@ -16,6 +16,10 @@ from gateway.api.health import HEALTH_PATHS
 from gateway.wire.authcode import HEADER, MAC_BYTES
 
 PREFIX = "/client/v1/"
+_ABOUT = (
+    "What a phone asks. Keys come from a package; how code, signature, AUTHCODE and the proof over an answer are "
+    "computed is in the wire format, docs/reference/wire.md."
+)
 _CODE = {"type": "string", "pattern": base64_pattern(MAC_BYTES)}
 ALWAYS = (
     "authentication_failed",
@@ -42,7 +46,7 @@ def document() -> Json:
     paths = {PREFIX + action.name: {"post": _operation(action)} for action in ACTIONS.values()}
     own = open_operation("getDocument", "Read this document.", {"type": "object"})
     paths |= {PREFIX + "openapi.json": {"get": own}, **HEALTH_PATHS}
-    return new_document("Countersign, client door", paths, SCHEMAS, security)
+    return new_document("Countersign, client door", _ABOUT, paths, SCHEMAS, security)
 
 
 def _operation(action: Action) -> Json:
