@@ -8,9 +8,12 @@ from gateway.refusals import Refusal
 from gateway.rules.callback import CallbackType
 from gateway.rules.callback_address import require_allowed
 from gateway.rules.delivery import sealing_versions
+from gateway.rules.event import EventType
+from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
+from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.vouching import as_text
-from gateway.store import deliveries
+from gateway.store import applications, deliveries
 from gateway.store.applications import Application
 from gateway.store.database import Connection
 from gateway.store.deliveries import Delivery
@@ -101,3 +104,32 @@ def sealing_secrets(ctx: Context, application: Application) -> list[bytes]:
     """Return the secrets that seal a callback now, newest first; two while the application changes them."""
     versions = sealing_versions(application.webhook_version, application.webhook_rotated_at, ctx.clock.now())
     return [webhook_secret(ctx, application, version) for version in versions]
+
+
+async def rotate_webhook_secret(ctx: Context, asker: Asker, origin: Origin) -> tuple[str, int]:
+    """Count the callback secret up and return the new one, once, with its version.
+
+    Raises:
+        Refusal: ``concurrent_change``.
+    """
+    application, now = asker.application, ctx.clock.now()
+    version = application.webhook_version + 1
+    # The HSM comes first: a version nobody was shown would seal callbacks that nobody can check.
+    secret = await ctx.on_device(webhook_secret, ctx, application, version)
+    event = make_event(
+        EventType.WEBHOOK_SECRET_SHOWN,
+        "shown",
+        now,
+        origin,
+        application_id=application.id,
+        detail={"version": version},
+    )
+
+    def write(connection: Connection) -> bool:
+        raised = applications.raise_webhook_version(connection, application, now)
+        record(connection, [event] if raised else [])
+        return raised
+
+    if not await ctx.unit(write):
+        raise Refusal("concurrent_change")
+    return callback.format_secret(secret), version

@@ -1,10 +1,11 @@
-"""Did the HSM sign this receipt, and what does it say?"""
+"""Did the HSM sign this receipt, what does it say, and by which keys can anybody check it?"""
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.scenarios.context import Context
+from gateway.store import receipt_keys
 from gateway.wire import base64s, receipt
 from gateway.wire.errors import WireError
 from gateway.wire.message import Message
@@ -41,3 +42,14 @@ def vouched_message(ctx: Context, text: str | None, told: Mapping[str, object]) 
     except (Unsigned, WireError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return message if told == {name: claims.get(name) for name in told} else None
+
+
+async def receipt_key_set(ctx: Context) -> dict[str, Any]:
+    """Return the JWK Set of the receipt keys; the points come from the HSM, the times from the database."""
+    times = {each.version: each for each in await ctx.reading(receipt_keys.list_receipt_keys)}
+    keys = []
+    for key in ctx.keys.receipts.known:
+        noted = times.get(key.version)
+        valid_from, valid_until = (noted.created_at, noted.retired_at) if noted else (None, None)
+        keys.append(receipt.jwk(key.point, key.kid, valid_from=valid_from, valid_until=valid_until))
+    return {"keys": keys}

@@ -10,7 +10,7 @@ from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.policy import Policy, Residency
 from gateway.rules.user import UserAction
-from gateway.scenarios import administration, housekeeping
+from gateway.scenarios import housekeeping, policies
 from gateway.scenarios.verification import Question, verify_signature
 from gateway.wire import keyname
 from hsm.device import Device
@@ -65,7 +65,7 @@ async def _verdict(bench: Bench, shown: Shown, **changed: bytes) -> dict[str, ob
 
 
 def _change_policy(bench: Bench, residency: str) -> None:
-    run(administration.put_policy(bench.ctx, bench.asker, {"residency": residency}, ORIGIN))
+    run(policies.put_policy(bench.ctx, bench.asker, {"residency": residency}, ORIGIN))
     bench.asker = bench.present()
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.rules.policy import Policy
 from gateway.rules.user import UserAction
-from gateway.scenarios import administration, device_lifecycle, housekeeping
+from gateway.scenarios import device_lifecycle, housekeeping, policies
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.store.tables import devices, pushes
 from hsm.device import Device
@@ -171,7 +171,7 @@ def test_a_deleted_users_devices_are_removed(bench: Bench, both: tuple[Phone, Ph
 
 def test_a_phone_that_need_not_register_has_its_device_from_the_issue_on(bench: Bench):
     policy = {"devices_most": 2, "kpublic_required": False, "bind_to_device": False}
-    run(administration.put_policy(bench.ctx, bench.asker, policy, ORIGIN))
+    run(policies.put_policy(bench.ctx, bench.asker, policy, ORIGIN))
     bench.asker = bench.present()
     run(bench.create_user("anna"))
     issued = run(bench.issue("anna"))

@@ -7,7 +7,7 @@ import pytest
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.policy import Policy
-from gateway.scenarios import administration
+from gateway.scenarios import policies
 from gateway.store import applications
 from tests.counterparts.phone import Phone
 from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
@@ -88,7 +88,7 @@ def test_a_policy_that_starts_to_need_kpublic_counts_against_nobody(free: Bench)
     phone = _unregistered(free)
     transaction = run(free.ask_to_confirm("anna"))
     values = {"kpublic_required": True, "bind_to_device": False}
-    run(administration.put_policy(free.ctx, free.asker, values, ORIGIN))
+    run(policies.put_policy(free.ctx, free.asker, values, ORIGIN))
     with free.ctx.database.reading() as connection:
         found = applications.find_application(connection, free.asker.application.id)
     assert found is not None

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.refusals import Refusal
-from gateway.scenarios import administration
+from gateway.scenarios import policies
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.transactions import fetch_transaction
 from gateway.scenarios.user_lifecycle import fetch_user
@@ -16,7 +16,7 @@ from tests.scenarios.bench import ORIGIN, Bench, run
 
 
 def _put(bench: Bench, **values: Any) -> int:
-    found = run(administration.put_policy(bench.ctx, bench.asker, values, ORIGIN))
+    found = run(policies.put_policy(bench.ctx, bench.asker, values, ORIGIN))
     bench.asker = bench.present()
     return int(found["version"])
 
@@ -39,16 +39,14 @@ def test_every_policy_there_was_can_be_read_in_its_own_words(bench: Bench):
     bench.clock.move(hours=1)
     _put(bench, password_length=9)
     _put(bench)
-    found = run(administration.list_policies(bench.ctx, bench.asker, 0, 2))
+    found = run(policies.list_policies(bench.ctx, bench.asker, 0, 2))
     assert [each["version"] for each in found] == [1, 2]
     assert [each["policy"]["password_length"] for each in found] == [6, 9]
     assert [each["since"] for each in found] == [f"{began:%Y-%m-%dT%H:%M:%SZ}", "2030-06-01T13:00:00Z"]
-    assert [each["version"] for each in run(administration.list_policies(bench.ctx, bench.asker, 2, 2))] == [
-        3
-    ]
-    assert run(administration.fetch_policy(bench.ctx, bench.asker, 2)) == found[1]
+    assert [each["version"] for each in run(policies.list_policies(bench.ctx, bench.asker, 2, 2))] == [3]
+    assert run(policies.fetch_policy(bench.ctx, bench.asker, 2)) == found[1]
     with pytest.raises(Refusal, match="not_found"):
-        run(administration.fetch_policy(bench.ctx, bench.asker, 4))
+        run(policies.fetch_policy(bench.ctx, bench.asker, 4))
 
 
 def test_the_log_says_what_each_version_was_put_with(bench: Bench):
@@ -64,8 +62,7 @@ def test_policies_put_at_once_get_a_version_each(any_bench: Bench):
 
     async def all_at_once() -> list[dict[str, Any]]:
         puts = (
-            administration.put_policy(bench.ctx, bench.asker, {"password_length": 6 + n}, ORIGIN)
-            for n in range(5)
+            policies.put_policy(bench.ctx, bench.asker, {"password_length": 6 + n}, ORIGIN) for n in range(5)
         )
         return await asyncio.gather(*puts)
 

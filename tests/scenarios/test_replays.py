@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.refusals import Refusal
-from gateway.scenarios import administration, housekeeping
+from gateway.scenarios import housekeeping, policies
 from gateway.store.database import Database
 from tests.scenarios.bench import ORIGIN, Bench, run
 from tests.store.databases import opened, url_of
@@ -72,7 +72,7 @@ def test_a_used_request_stays_used_when_the_window_is_made_as_wide_as_it_can_be(
     phone.offset = WINDOW
     raw = bench.raw(phone, ACTION, {})
     assert not _is_refused(bench, phone, raw)
-    run(administration.put_policy(bench.ctx, bench.asker, {"request_window_seconds": 3600}, ORIGIN))
+    run(policies.put_policy(bench.ctx, bench.asker, {"request_window_seconds": 3600}, ORIGIN))
     for _ in range(26):
         bench.clock.move(minutes=5)
         run(housekeeping.forget_old_marks(bench.ctx))

@@ -14,8 +14,9 @@ from gateway import assembly
 from gateway.refusals import Outage, Refusal
 from gateway.rules.policy import Policy, Residency
 from gateway.rules.user import UserAction, UserStatus
-from gateway.scenarios import administration, bindings, rotation
+from gateway.scenarios import bindings, rotation
 from gateway.scenarios.context import Context
+from gateway.scenarios.receipts import receipt_key_set
 from gateway.scenarios.rotation import Progress
 from gateway.settings import Settings
 from gateway.wire.receipt import read
@@ -193,7 +194,7 @@ def test_receipts_are_signed_by_the_newest_version_and_all_of_them_verify(bench:
             (row,) = bench.rows(f"SELECT receipt FROM attempts WHERE transaction_id = '{asked}'")  # noqa: S608
             receipts.append(row[0])
             run(rotation.rotate_receipt(bench.ctx, 5))
-        published = run(administration.receipt_key_set(bench.ctx))
+        published = run(receipt_key_set(bench.ctx))
         signed = [read(each) for each in receipts]
         first, second, third = published["keys"][-3:]
         assert [each.header["kid"] for each in signed] == [first["kid"], second["kid"]]

@@ -6,8 +6,7 @@ import pytest
 
 from gateway import assembly
 from gateway.refusals import Refusal
-from gateway.scenarios.administration import rotate_webhook_secret
-from gateway.scenarios.deliveries import webhook_secret
+from gateway.scenarios.deliveries import rotate_webhook_secret, webhook_secret
 from gateway.settings import Settings
 from gateway.wire.callback import format_secret
 from gateway.worker.posting import Post

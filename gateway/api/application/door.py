@@ -26,7 +26,7 @@ from gateway.api.read_to_end import ReadToEnd
 from gateway.api.recorder import RequestLine
 from gateway.api.requests import Peers, declared_bytes, make_origin, new_request_id, read_body, send
 from gateway.api.throttle import Throttle
-from gateway.scenarios import administration
+from gateway.scenarios import event_log, receipts
 from gateway.scenarios.access import Asker, authenticate_application
 from gateway.scenarios.bindings import BrokenBinding
 from gateway.scenarios.context import Context
@@ -62,9 +62,7 @@ def _open_routes(ctx: Context) -> list[Route]:
         return JSONResponse(described)
 
     async def jwks(_request: Request) -> JSONResponse:
-        return JSONResponse(
-            await administration.receipt_key_set(ctx), headers={"cache-control": "max-age=300"}
-        )
+        return JSONResponse(await receipts.receipt_key_set(ctx), headers={"cache-control": "max-age=300"})
 
     return [Route("/openapi.json", openapi), Route("/.well-known/jwks.json", jwks)]
 
@@ -134,4 +132,4 @@ async def _record(ctx: Context, asker: Asker, error: Exception, origin: Origin) 
     reply, reason = problem_reply(error, origin.request_id)
     if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         broken = error.row if isinstance(error, BrokenBinding) else None
-        await administration.record_refused(ctx, asker, reason, origin, broken)
+        await event_log.record_refused(ctx, asker, reason, origin, broken)

@@ -7,7 +7,7 @@ from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.keyset import Delivery
 from gateway.rules.user import UserAction
-from gateway.scenarios import activation, administration, device_lifecycle, personalization, user_lifecycle
+from gateway.scenarios import activation, deliveries, device_lifecycle, personalization, user_lifecycle
 from gateway.scenarios.context import Context
 from gateway.scenarios.packaging import Sealing
 from gateway.scenarios.personalization import Given
@@ -114,5 +114,5 @@ async def fetch_code(ctx: Context, ask: Ask) -> Reply:
 
 async def rotate_secret(ctx: Context, ask: Ask) -> Reply:
     """Make the next callback secret."""
-    secret, version = await administration.rotate_webhook_secret(ctx, ask.asker, ask.origin)
+    secret, version = await deliveries.rotate_webhook_secret(ctx, ask.asker, ask.origin)
     return json_reply(200, {"secret": secret, "version": version})

@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.api.application.asking import Ask
 from gateway.api.application.paging import page_of
 from gateway.api.problems import Reply
-from gateway.scenarios import administration
+from gateway.scenarios import event_log
 from gateway.scenarios.context import Context
 from gateway.scenarios.event_feed import Stream
 from gateway.scenarios.representation import event_view
@@ -33,7 +33,7 @@ def _filters(ask: Ask) -> dict[str, str]:
 async def list_events(ctx: Context, ask: Ask) -> Reply:
     """Read a page of events."""
     after = ask.number("after", 0)
-    views = await administration.list_events(ctx, ask.asker, _filters(ask), after, ask.limit)
+    views = await event_log.list_events(ctx, ask.asker, _filters(ask), after, ask.limit)
     return page_of(ask, "events", views, by="number")
 
 
