@@ -102,7 +102,7 @@ def _watched_context(settings: Settings, role: str) -> Iterator[Context]:
         context.canary.singing(
             settings.canary_seconds,
             partial(house_values.learn_noted, context.device, context.database),
-            VersionWatch(context.keys, context.database, context.clock).look,
+            VersionWatch(context.device, context.keys, context.database, context.clock).look,
             context.token_watch.look,
         ),
         published(settings, context, role),

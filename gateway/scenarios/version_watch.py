@@ -13,6 +13,8 @@ from gateway.refusals import Outage
 from gateway.scenarios.context import HouseKeys
 from gateway.store import house_keys
 from gateway.store.database import Database
+from hsm.any_device import AnyDevice
+from hsm.tokens import Tokens
 
 _RARELY = timedelta(minutes=10)
 
@@ -20,8 +22,9 @@ _RARELY = timedelta(minutes=10)
 class VersionWatch:
     """What the database noted at the last look, and when that was."""
 
-    def __init__(self, keys: HouseKeys, database: Database, clock: Clock) -> None:
+    def __init__(self, device: AnyDevice, keys: HouseKeys, database: Database, clock: Clock) -> None:
         """Begin with keys that were looked up a moment ago."""
+        self._device = device
         self._keys, self._database, self._clock = keys, database, clock
         self._seen: set[house_keys.Version] | None = None
         self._looked_at = clock.now()
@@ -37,7 +40,9 @@ class VersionWatch:
         self._seen = noted
 
     def _is_time(self, noted: set[house_keys.Version] | None) -> bool:
-        if abs(self._clock.now() - self._looked_at) >= _RARELY or self._keys.is_version_awaited:
+        is_long_ago = abs(self._clock.now() - self._looked_at) >= _RARELY
+        # Of several tokens each process tells which have to get a version that is noted nowhere yet.
+        if is_long_ago or self._keys.is_version_awaited or isinstance(self._device, Tokens):
             return True
         if noted is None:
             return False

@@ -19,6 +19,7 @@ from gateway.scenarios import house_values, housekeeping, rotation
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.together import Together
 from gateway.scenarios.token_watch import shown
+from gateway.scenarios.version_watch import VersionWatch
 from gateway.settings import Settings
 from gateway.store import house_keys
 from gateway.wire.request import parse_envelope
@@ -214,6 +215,17 @@ def test_a_rotation_makes_a_version_on_one_token_and_nobody_uses_it_before_the_o
     assert shown(two.tokens)[1]["awaited"] == ["countersign-binding-2"]
     assert two.tokens.destroy_house_key("binding", 2) is True
     assert shown(two.tokens)[1]["awaited"] == []
+
+
+def test_a_process_that_made_no_version_tells_as_well_which_token_has_to_get_it(two: Two) -> None:
+    ctx = two.bench.ctx
+    watch = VersionWatch(ctx.device, ctx.keys, ctx.database, ctx.clock)
+    first = two.tokens._all.members[0].required()
+    assert first.create_house_key("binding", 2) is True  # by another process
+    watch.look()
+    told = [each["awaited"] for each in shown(two.tokens)]
+    assert two.tokens.destroy_house_key("binding", 2) is True
+    assert ["countersign-binding-2"] in told
 
 
 def test_the_figures_tell_of_each_token(two: Two) -> None:

@@ -49,7 +49,7 @@ def another_process(bench: Bench, database: Database | None = None) -> Iterator[
     """Begin another process."""
     clock, on = SetClock(), database or bench.ctx.database
     with assembly.make_context(Settings(), on, bench.device, clock) as ctx:
-        yield Other(ctx, clock, VersionWatch(ctx.keys, on, clock))
+        yield Other(ctx, clock, VersionWatch(ctx.device, ctx.keys, on, clock))
 
 
 @pytest.fixture
