@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway import assembly
 from gateway.refusals import Outage
 from gateway.rules.user import UserAction
-from gateway.scenarios import administration, housekeeping, operating, rotation
+from gateway.scenarios import deliveries, housekeeping, operating, policies, rotation
 from gateway.store import losses, migrate
 from gateway.store.database import Database
 from hsm.device import Device
@@ -70,8 +70,8 @@ def test_the_role_prepares_serves_and_keeps_house(as_role: Database, own_device:
         phone = run(bench.enrol("anna"))
         shown = run(bench.show(phone, run(bench.ask_to_confirm("anna"))))
         assert run(bench.approve(phone, shown))["status"] == "confirmed"
-        run(administration.put_policy(ctx, asker, {"digits": 6}, ORIGIN))
-        run(administration.rotate_webhook_secret(ctx, bench.present(), ORIGIN))
+        run(policies.put_policy(ctx, asker, {"digits": 6}, ORIGIN))
+        run(deliveries.rotate_webhook_secret(ctx, bench.present(), ORIGIN))
         run(operating.set_callback(ctx, asker.application.id, "https://bank.example/"))
         run(bench.change("anna", UserAction.DELETE))
         for duty in (housekeeping.expire_transactions, housekeeping.lapse_keysets, housekeeping.sweep_keys):
