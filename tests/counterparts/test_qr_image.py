@@ -73,3 +73,9 @@ def test_a_picture_without_a_code_is_refused():
         read_qr(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(NoQrCode):
         read_qr(b"<svg></svg>")
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"", "is empty"), (b"%PDF-1.7", "neither a PNG nor an SVG")])
+def test_what_is_no_picture_is_not_called_a_picture_without_a_code(data: bytes, told: str):
+    with pytest.raises(NoQrCode, match=told):
+        read_qr(data)
