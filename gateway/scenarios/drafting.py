@@ -82,6 +82,12 @@ def _require_allowed(application: Application, wish: Wish, content_bytes_most: i
         raise Refusal("too_large", detail=f"Content has at most {content_bytes_most} bytes.")
     if wish.offline and not policy.offline_allowed:
         raise Refusal("not_allowed_by_policy", detail="The policy does not allow offline confirmation.")
+    if wish.digits is not None and wish.digits < policy.digits:
+        # Else whoever found an API key would choose how well a code can be guessed.
+        detail = (
+            f"Short codes have {policy.digits} digits by the policy; a transaction may ask for more alone."
+        )
+        raise Refusal("not_allowed_by_policy", "fewer digits than the policy's", detail=detail)
     scoring_policy.require_allowed(policy.scoring, wish.scoring)
     if wish.callback_url is not None:
         callback_address.require_allowed(wish.callback_url, application.callback_url)

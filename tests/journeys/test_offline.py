@@ -76,15 +76,25 @@ def test_a_phone_without_a_network_approves_what_it_read_from_a_picture(
 
 
 @pytest.mark.parametrize("digits", [6, 7, 8, 9, 10])
-def test_codes_have_as_many_digits_as_the_transaction_says(
-    stage: Stage, bank: Bank, phone: Phone, digits: int
-) -> None:
+def test_codes_have_as_many_digits_as_the_transaction_says(stage: Stage, digits: int) -> None:
+    bank = stage.bank_with(offline_allowed=True, digits=6)
+    phone = stage.phone(bank=bank)
     made = _ask(bank, phone, confirmation={"offline": True, "digits": digits})
     code = phone.short_code(phone.show(made["id"]))
     assert len(code) == digits
     for malformed in (code[:-1], code + "0", "x" * digits, "٣" * digits, ""):
         assert _refusal(bank, made["id"], malformed) == (400, "malformed_request")
     assert bank.submit_code(made["id"], code)["status"] == "confirmed"
+
+
+def test_a_transaction_asks_for_more_digits_than_the_policy_and_never_for_fewer(
+    bank: Bank, phone: Phone
+) -> None:
+    assert _ask(bank, phone, confirmation={"offline": True, "digits": 9})["digits"] == 9
+    for offline in (True, False):
+        with pytest.raises(BankRefused) as refused:
+            _ask(bank, phone, confirmation={"offline": offline, "digits": 7})
+        assert (refused.value.status, refused.value.code) == (422, "not_allowed_by_policy")
 
 
 def test_an_authentication_is_confirmed_offline_under_its_own_operation(bank: Bank, phone: Phone) -> None:
