@@ -85,7 +85,12 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "step_seconds": (30, 3600, "length of a time step, fixed per keyset at issue"),
     "steps_back": (0, 10, "steps before the present one that are accepted"),
     "steps_ahead": (0, 10, "steps after the present one that are accepted"),
-    "digits": (6, 10, "digits of short codes; a transaction may ask for more, never for fewer"),
+    "digits": (
+        6,
+        10,
+        "digits of short codes; a transaction may ask for more, never for fewer; for data that stands alone, fixed per "
+        "keyset at issue",
+    ),
     "request_window_seconds": (30, 3600, "how far a phone's clock may be off in a request"),
     "failures_most": (1, 5, "consecutive failures after which a user is blocked and a transaction cancelled"),
     "devices_most": (1, 10, "devices a user may have; with 1, keys for another device end those before"),

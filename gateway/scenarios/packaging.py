@@ -150,7 +150,7 @@ def _package(
         keyset=plan.keyset_id,
         url=ctx.client_url,
         valid_until=plan.now + timedelta(days=plan.policy.validity_days),
-        policy=package_policy(plan.policy, plan.policy.step_seconds),
+        policy=package_policy(plan.policy, plan.policy.step_seconds, plan.policy.digits),
         wrapping=wrapping,
         khmac=khmac,
         kauth=kauth,
@@ -186,13 +186,13 @@ def activation_code(ctx: Context, application_id: str, keyset_id: str, salt: byt
     return secrets_wire.new_code(mac[:_CODE_BYTES])
 
 
-def package_policy(policy: Policy, step_seconds: int) -> PackagePolicy:
-    """Return what a phone is told of the policy; the step length is the keyset's, fixed when it was issued."""
+def package_policy(policy: Policy, step_seconds: int, digits: int) -> PackagePolicy:
+    """Return what a phone is told of the policy; step length and digits are the keyset's, fixed when it was issued."""
     return PackagePolicy(
         flags=Flags(int(policy.flags)),
         password_length=policy.password_length,
         password_classes=PasswordClasses(policy.password_classes),
         step_seconds=step_seconds,
-        digits=policy.digits,
+        digits=digits,
         device_fields=DeviceFields(policy.device_fields),
     )

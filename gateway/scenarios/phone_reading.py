@@ -136,7 +136,7 @@ async def _record_ended(ctx: Context, caller: Caller, refusal: Refusal) -> None:
 
 def pending_list(caller: Caller, found: Sequence[Transaction]) -> dict[str, Any]:
     """Return what a phone is told of what waits."""
-    policy = package_policy(caller.policy, caller.keyset.step_seconds).encode()
+    policy = package_policy(caller.policy, caller.keyset.step_seconds, caller.keyset.digits).encode()
     return {
         "transactions": [pending_view(each, caller.policy) for each in found],
         "policy": base64s.encode(policy),

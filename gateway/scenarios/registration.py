@@ -98,7 +98,7 @@ def _answer(caller: Caller, keyset: Keyset) -> dict[str, Any]:
     return {
         "keyset": keyset.id,
         "valid_until": format_time(keyset.valid_until),
-        "policy": base64s.encode(package_policy(caller.policy, keyset.step_seconds).encode()),
+        "policy": base64s.encode(package_policy(caller.policy, keyset.step_seconds, keyset.digits).encode()),
     }
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from gateway.scenarios.authentications_passed_on import (
 )
 from gateway.scenarios.authentications_verified import verify_authentication
 from gateway.scenarios.verification import Question
+from gateway.store import applications
 from gateway.wire.bodies import Proofs
 from gateway.wire.errors import WireError
 from hsm.device import Device
+from tests.counterparts.phone_package import Package, Policy
+from tests.counterparts.phone_tlv import unb64
 from tests.scenarios.authenticating import (
     TEXT,
     WRONG,
@@ -219,3 +223,15 @@ def test_a_code_under_another_channel_is_shown_nevertheless(bench: Bench, change
     shown = run(fetch_authentication(bench.ctx, bench.asker, made["id"]))
     assert shown["code"] == (made["code"] if "code" not in change else "/w==")
     assert run(list_authentications(bench.ctx, bench.asker, "anna", after=None, limit=9)) == [shown]
+
+
+def test_a_phone_is_told_as_many_digits_as_its_keyset_has_whatever_the_policy_says_later(bench: Bench):
+    phone = run(bench.enrol("anna"))
+    fewer = replace(bench.asker.application.policy, digits=6)
+    run(bench.ctx.unit(applications.replace_policy, bench.asker.application.id, fewer, bench.clock.now()))
+    bench.asker = bench.present()
+    lists = run(bench.ask(phone, "transactions.pending", {}))
+    registered = run(bench.ask(phone, "keys.register", phone.registration_body()))
+    assert [Policy.decode(unb64(each["policy"])).digits for each in (lists, registered)] == [8, 8]
+    assert run(_pass(bench, Typed(rule="door", digits=door_digits(phone))))["user"] == "anna"
+    assert Package.decode(run(bench.issue("anna")).package.encode()).policy.digits == 6
