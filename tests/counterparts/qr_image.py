@@ -29,7 +29,9 @@ def is_image(data: bytes) -> bool:
 def read_qr(image: bytes) -> str:
     """The text of the one QR code in the picture."""
     if not is_image(image):
-        raise NoQrCode("the file is neither a PNG nor an SVG" if image else "the file of the picture is empty")
+        raise NoQrCode(
+            "the file is neither a PNG nor an SVG" if image else "the file of the picture is empty"
+        )
     rows = _png_rows(image) if image.startswith(PNG_SIGNATURE) else _svg_rows(image.decode())
     picture = memoryview(b"".join(rows)).cast("B", shape=[len(rows), len(rows[0])])
     found = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode]))
