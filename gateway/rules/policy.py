@@ -88,8 +88,7 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "digits": (
         6,
         10,
-        "digits of short codes; a transaction may ask for more, never for fewer; for data that stands alone, fixed per "
-        "keyset at issue",
+        "digits of short codes, at least; of data that stands alone exactly, fixed per keyset at issue",
     ),
     "request_window_seconds": (30, 3600, "how far a phone's clock may be off in a request"),
     "failures_most": (1, 5, "consecutive failures after which a user is blocked and a transaction cancelled"),
