@@ -51,6 +51,8 @@ def open_database(settings: Settings) -> Database:
             raise SettingsError(
                 f"Cannot make the folder of COUNTERSIGN_DATA_DIR: {error.strerror}. Name one this user may write to."
             ) from None
+    if settings.has_open_database_line:
+        _log.warning("nobody verifies that it is the database: set sslmode=verify-full in its address")
     return Database(settings.full_database_url(), settings.database_connections)
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from gateway.client_url import require_client_url
-from gateway.database_url import holds_password, is_database
+from gateway.database_url import holds_password, is_database, is_line_open
 
 PREFIX = "COUNTERSIGN_"
 _ISSUER_BYTES = 64
@@ -237,6 +237,11 @@ class Settings(BaseSettings):
     def token_uris(self) -> tuple[str, ...]:
         """Return the URI of each token, in the order in which they serve."""
         return tuple(_NEXT_URI.split(self.token_uri.strip())) if self.token_uri.strip() else ()
+
+    @property
+    def has_open_database_line(self) -> bool:
+        """Whether somebody on the network could pass for the database."""
+        return is_line_open(self.database_url, os.environ)
 
     def full_database_url(self) -> str:
         """Return the URL to connect to, with the password from its file. Never log it. Raises SettingsError."""

@@ -1,7 +1,9 @@
 """Where do the settings come from, and what is refused?"""
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.assembly import open_database
 from gateway.settings import SettingsError, load_settings
 
 
@@ -98,3 +100,38 @@ def test_an_address_to_which_no_phone_would_talk_is_refused():
         "https://phones.bank.example",
     ):
         assert load_settings({"COUNTERSIGN_CLIENT_URL": own}).client_url == own
+
+
+HERE = [
+    "postgresql://me@/name",
+    "postgresql+psycopg://me@localhost/name",
+    "postgresql+psycopg://me@127.0.0.1:5432/name",
+    "postgresql+psycopg://me@[::1]/name",
+    "postgresql+psycopg://me@/name?host=/run/postgresql",
+    "postgresql+psycopg://me@/name?host=localhost:5432",
+]
+THERE = [
+    "postgresql+psycopg://me@db.example/name",
+    "postgresql+psycopg://me@/name?host=127.0.0.1,db.example:5432",
+]
+
+
+WARNINGS = {
+    **dict.fromkeys(HERE, 0),
+    **dict.fromkeys(THERE, 1),
+    f"{THERE[0]}?sslmode=require": 1,
+    f"{THERE[0]}?sslmode=verify-full": 0,
+}
+
+
+@pytest.mark.parametrize("url", WARNINGS)
+def test_a_database_over_a_network_that_nobody_verifies_is_told(url: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("PGHOST", "PGSSLMODE"):
+        monkeypatch.delenv(name, raising=False)
+    with capture_logs() as logs:
+        open_database(load_settings({"COUNTERSIGN_DATABASE_URL": url})).close()
+    assert len(logs) == WARNINGS[url]
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    with capture_logs() as logs:
+        open_database(load_settings({"COUNTERSIGN_DATABASE_URL": THERE[0]})).close()
+    assert logs == []
