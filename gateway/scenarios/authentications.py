@@ -82,7 +82,7 @@ def _weigh(connection: Connection, caller: Caller) -> Scored | None:
         channel=ONLINE,
         now=caller.now,
     )
-    return weigh(connection, caller.application.policy, seen)
+    return weigh(connection, caller.policy, seen)
 
 
 def require_match(policy: Policy, user_id: str, media_type: str, content: bytes) -> Match:

@@ -101,7 +101,7 @@ def _gather(connection: Connection, caller: Caller, transaction_id: str) -> tupl
         channel=rules.ONLINE,
         now=caller.now,
     )
-    return transaction, weigh(connection, caller.application.policy, seen)
+    return transaction, weigh(connection, caller.policy, seen)
 
 
 def prove(

@@ -111,7 +111,10 @@ def cancel_by_score(
 
 
 def weigh(connection: Connection, policy: Policy, seen: Seen) -> Scored | None:
-    """Return the score of an answer, or None where none is asked for."""
+    """Return the score of an answer, or None where none is asked for.
+
+    ``policy`` is as it is for the user where the phone itself answers, for that is what it was asked by.
+    """
     scoring = policy.scoring
     if scoring is None or not is_scored(policy, seen.transaction):
         return None
@@ -121,7 +124,7 @@ def weigh(connection: Connection, policy: Policy, seen: Seen) -> Scored | None:
     observed = Observed(
         now=seen.now,
         device=seen.device,
-        asked_fields=DeviceFields(policy.device_fields).names(),
+        asked_fields=DeviceFields(policy.device_fields if policy.collect_device_data else 0).names(),
         address=seen.address if direct else None,
         direct=direct,
         offline=seen.channel == OFFLINE,
