@@ -41,9 +41,9 @@ def kill_after_some_rows(running: subprocess.Popen[str]) -> int:
 
 def create_waiting(crowd: Confirming) -> None:
     with crowd.bank() as bank:
-        user = next(iter(crowd.phones))
+        users = list(crowd.phones)  # none of them may have too many
         for number in range(_WAITING):
-            crowd._create(bank, user, f"waiting-{number}")
+            crowd._create(bank, users[number % len(users)], f"waiting-{number}")
 
 
 def rotate_twice(gateway: Gateway, crowd: Confirming) -> tuple[int, int, str]:
