@@ -220,8 +220,8 @@ def _told(outage: Outage) -> str:
     if not text.startswith("database: "):
         return text
     return (
-        f"{text}. Is it there, has it room and this user the rights, and do COUNTERSIGN_DATABASE_URL or "
-        "COUNTERSIGN_DATA_DIR name it?"
+        f"{text}. Is it there, has it room and this user the rights, and do COUNTERSIGN_DATABASE_URL, "
+        "COUNTERSIGN_DATABASE_PASSWORD_FILE or COUNTERSIGN_DATA_DIR name it?"
     )
 
 

@@ -222,6 +222,7 @@ def _lazy_door(role: Role) -> Callable[..., Awaitable[None]]:
             try:
                 settings = load_settings()
                 configure_logs(settings.log_level)
+                asyncio.get_running_loop().set_exception_handler(_log_stray)
                 context = parts.enter_context(_watched_context(settings, role))
                 when_passed_on(context.waiters.close)
                 held["door"] = make_doors(settings, context)[role]

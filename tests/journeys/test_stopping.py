@@ -1,5 +1,8 @@
 """Does a process that is told to stop finish what it was asked?"""
 
+import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -57,3 +60,17 @@ def test_a_stream_of_events_ends_cleanly_when_a_door_is_stopped(stage: Stage, do
     following_it.join()
     assert ended == ["open", "end"]
     assert status == 0
+
+
+@pytest.mark.long
+def test_a_caller_who_vanishes_without_a_goodbye_is_no_error_of_the_door(door: Gateway):
+    trusting = ssl.create_default_context(cafile=str(door.authority.ca_file))
+    with (
+        socket.create_connection(("127.0.0.1", door.application_port)) as plain,
+        trusting.wrap_socket(plain, server_hostname="127.0.0.1") as caller,
+    ):
+        caller.sendall(b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        assert caller.recv(12) == b"HTTP/1.1 200"
+        assert door.stop() == 0
+    lines = [json.loads(line) for line in door.log_file.read_text().splitlines()]
+    assert [line for line in lines if line["level"] in ("error", "critical")] == []
