@@ -12,6 +12,7 @@ from gateway import assembly
 from gateway.commands.screen import lay_out, screen, show
 from gateway.scenarios import rotation
 from gateway.scenarios.context import Context
+from gateway.scenarios.orphans import destroy_orphans, find_orphans
 from gateway.scenarios.rotation import Listed, Progress
 from gateway.settings import Settings, load_settings
 
@@ -48,6 +49,25 @@ def list_all(
 
 def _listed(found: Listed) -> dict[str, Any]:
     return {"name": found.name, "version": found.version, "on_token": found.on_token, **found.used}
+
+
+@keys.command()
+def orphans(
+    destroy: Annotated[bool, typer.Option("--destroy", help="Destroy them, for ever.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List keys of users on the token that no row names: the database is older than the token, or somebody wrote to it.
+
+    Reads the whole token and every row. A newer backup of the database may name them: destroy them when there is none.
+    """
+    work = destroy_orphans if destroy else find_orphans
+    found = _run(lambda ctx, _: work(ctx))
+    if as_json:
+        print(json.dumps([*found]))
+        return
+    for uri in found:
+        _out.print(uri, highlight=False, soft_wrap=True)
+    _out.print(f"{len(found)} {'destroyed' if destroy else 'that no row names'}", highlight=False)
 
 
 @keys.command()

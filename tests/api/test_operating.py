@@ -113,3 +113,9 @@ def test_programs_learn_of_every_version_of_a_key_whether_the_token_has_it(stage
     found = json.loads(stage.gateway.run("keys", "list", "--json").stdout)
     assert {each["name"] for each in found} >= {"binding", "receipt"}
     assert {each["on_token"] for each in found} == {True}
+
+
+def test_keys_that_no_row_names_are_listed(stage: Stage) -> None:
+    found = json.loads(stage.gateway.run("keys", "orphans", "--json").stdout)
+    shown = stage.gateway.run("keys", "orphans").stdout.splitlines()
+    assert shown == [*found, f"{len(found)} that no row names"]

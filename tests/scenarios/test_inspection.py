@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.rules.user import UserAction
 from gateway.scenarios import inspection
 from gateway.scenarios.inspection import Rows
+from gateway.scenarios.orphans import destroy_orphans, find_orphans
+from gateway.store.tables import events
 from hsm.keys import KeyRef
 from tests.scenarios.bench import Bench, run
 
@@ -27,6 +30,18 @@ def test_a_key_that_no_row_names_is_an_orphan_and_no_other(bench: Bench):
     assert compared(bench) == inspection.Comparison(orphans=(), missing=())
     bench.device.issue(bytes(32), [b"\x07" * 16], "countersign-user-khmac")
     assert compared(bench).orphans == ("pkcs11:id=" + "%07" * 16 + ";type=secret-key",)
+
+
+def test_orphans_are_destroyed_on_command_and_nothing_else(bench: Bench):
+    phone = run(bench.enrol("anna"))
+    bench.device.issue(bytes(32), [b"\x07" * 16], "countersign-user-khmac")
+    (orphan,) = run(find_orphans(bench.ctx))
+    assert run(destroy_orphans(bench.ctx)) == (orphan,)
+    assert run(find_orphans(bench.ctx)) == ()
+    (event,) = bench.rows(sa.select(events).where(events.c.type == "key.destroyed"))
+    assert (event.detail, event.reason) == ({"key": orphan}, "named by no row, on an operator's command")
+    assert run(bench.approve(phone, run(bench.show(phone, run(bench.ask_to_confirm("anna"))))))
+    assert compared(bench) == inspection.Comparison(orphans=(), missing=())
 
 
 def test_a_key_that_waits_to_be_destroyed_is_no_orphan(bench: Bench):
