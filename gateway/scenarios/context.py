@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from gateway.scenarios.batching import Room
 from gateway.scenarios.canary import Canary
 from gateway.scenarios.change_watch import ChangeWatch
+from gateway.scenarios.device_turns import DeviceTurns
 from gateway.scenarios.event_feed import EventFeed
 from gateway.scenarios.fair_share import FairShare
 from gateway.scenarios.key_versions import KeyVersions, has_any
@@ -20,7 +21,7 @@ from gateway.scenarios.vouched import Vouched
 from gateway.scenarios.waiting import Waiters
 from hsm.any_device import AnyDevice
 from hsm.desk import Desk
-from hsm.keys import KeyRef
+from hsm.keys import FleetingRef, KeyRef
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class Context(StoreAccess):
     waiting_most: int  # requests that wait for work on the device to be done together
 
     rooms: dict[Any, Room[Any, Any]] = field(init=False, default_factory=dict)
+    turns: DeviceTurns = field(default_factory=DeviceTurns)
 
     def room(
         self,
@@ -124,6 +126,23 @@ class Context(StoreAccess):
     def at(self, desk: Desk) -> "Context":
         """Return this context for work that only uses keys, all of it in the one turn that the desk stands for."""
         return replace(self, device=desk)  # type: ignore[arg-type]
+
+    def in_turns(
+        self,
+        work: "Callable[[Context, Item], Result]",
+        items: Sequence[Item],
+        keys_of: Callable[[Item], Sequence[FleetingRef]] = lambda _: (),
+    ) -> list[Result]:
+        """Do work that only uses keys for each of several items, in as few turns as is good (``device_turns``).
+
+        Runs in this thread.
+        """
+
+        def all_of(desk: Desk, some: Sequence[Item]) -> list[Result]:
+            ctx = self.at(desk)
+            return [work(ctx, each) for each in some]
+
+        return self.turns.share(self.device, self.device_threads, all_of, items, keys_of)
 
     async def on_device(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(...)``, which talks to the device, in a thread: one hop for all operations of a step."""

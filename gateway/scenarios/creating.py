@@ -31,7 +31,6 @@ from gateway.store.database import Connection
 from gateway.store.events import Event
 from gateway.store.uploads import Upload
 from gateway.store.waiting import count_waiting
-from hsm.desk import Desk
 from hsm.errors import DeviceUnavailable
 
 SMALL_BYTES = 64 * 1024  # of content; who brings more is to keep nobody waiting
@@ -116,29 +115,25 @@ async def _create_together(ctx: Context, drafts: list[_Draft]) -> list[_Created 
 
     Returns for each what came of it; None where it has to be asked by itself, because it would keep others waiting.
     """
+    return await ctx.in_store_thread(partial(_create_here, ctx, drafts))
+
+
+def _create_here(ctx: Context, drafts: list[_Draft]) -> list[_Created | Exception | None]:
     try:
-        bound = await ctx.on_device(_bind_all, ctx, drafts)
+        bound = ctx.in_turns(_bind, drafts)
     except DeviceUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
         return [error] if len(drafts) == 1 else [None] * len(drafts)
     first = _without_doubles(bound)
-    written = iter(await ctx.unit_of_all(partial(_write_all, ctx), list(first.values())))
+    written = iter(ctx.unit_of_all_here(partial(_write_all, ctx), list(first.values())))
     return [next(written) if number in first else None for number in range(len(bound))]
 
 
-def _bind_all(ctx: Context, drafts: Sequence[_Draft]) -> list[_Draft]:
-    for each in drafts:
-        if isinstance(each.content, Upload):
-            require_vouched(ctx, each.content)
-
-    def bind(desk: Desk) -> list[_Draft]:
-        turn = ctx.at(desk)
-        return [
-            replace(each, transaction=bindings.bind_transaction(turn, each.transaction)) for each in drafts
-        ]
-
-    return ctx.device.together(bind)
+def _bind(ctx: Context, draft: _Draft) -> _Draft:
+    if isinstance(draft.content, Upload):
+        require_vouched(ctx, draft.content)
+    return replace(draft, transaction=bindings.bind_transaction(ctx, draft.transaction))
 
 
 def _without_doubles(drafts: Sequence[_Draft]) -> dict[int, _Draft]:

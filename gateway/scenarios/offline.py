@@ -1,9 +1,10 @@
-"""How does a user without a network approve: a QR code of the whole transaction, and digits typed into the application.
+"""How does a user without a network approve: with digits that the phone shows, typed into the application?
 
 Gather, prove and settle as for an answer that a phone sends (``confirmation``), with the same counters. The guess is
 judged under the lock under which failures are counted, so guesses that come side by side cannot outrun the count.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,13 +18,14 @@ from gateway.rules import user as user_rules
 from gateway.rules.confirmation import OFFLINE, Outcome
 from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
-from gateway.rules.policy import Policy
 from gateway.rules.transaction import Transaction, TransactionAction, TransactionStatus
 from gateway.rules.user import User
-from gateway.scenarios import bindings, proofs, settling
+from gateway.scenarios import bindings, keynames, proofs, settling
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.failures import count_failure
+from gateway.scenarios.in_steps import Steps
+from gateway.scenarios.offline_form import load_offline
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import transaction_view
 from gateway.scenarios.scored import Scored, Seen, cancel_by_score, weigh
@@ -34,7 +36,18 @@ from gateway.store.transactions import Attempt
 from gateway.wire import timestep
 from gateway.wire.code import check_short_code
 from gateway.wire.message import Message, Operation
-from gateway.wire.offline import CONTENT_BYTES, OfflineTransaction
+from hsm.keys import FleetingRef
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Digits that an application hands in."""
+
+    asker: Asker
+    transaction_id: str
+    code: str
+    origin: Origin
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,50 +73,8 @@ class _Guess:
     scored: Scored | None
 
 
-async def show_offline(ctx: Context, asker: Asker, transaction_id: str) -> str:
-    """Return the text of the QR code that carries the whole transaction.
-
-    Raises:
-        Refusal: ``not_found``, ``not_allowed_by_policy`` (no short code is accepted, or the content is too large for
-            a QR code), ``transaction_settled``, ``integrity_failure``.
-    """
-    transaction, content = await ctx.reading(_gather_content, asker, transaction_id)
-    await ctx.on_device(bindings.require_bound_transaction, ctx, transaction)
-    return OfflineTransaction(
-        application=transaction.application_id,
-        user=transaction.user_id,
-        transaction=transaction.id,
-        media_type=transaction.media_type,
-        content=content,
-        digits=transaction.digits,
-        expires_at=transaction.expires_at.replace(microsecond=0),
-        title=transaction.title,
-        operation=proofs.operation_of(transaction.kind),
-    ).to_qr()
-
-
-def _gather_content(connection: Connection, asker: Asker, transaction_id: str) -> tuple[Transaction, bytes]:
-    transaction = _load(connection, asker, transaction_id)
-    if transaction.size > CONTENT_BYTES:
-        detail = f"Content of more than {CONTENT_BYTES} bytes has no offline form."
-        raise Refusal("not_allowed_by_policy", "too large for a QR code", detail=detail)
-    return transaction, transactions.read_content(connection, transaction.id, 0, transaction.size)
-
-
-def _load(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:
-    transaction = transactions.find_transaction(connection, asker.application.id, transaction_id)
-    if transaction is None:
-        raise Refusal("not_found", "unknown transaction")
-    if not transaction.offline:
-        detail = "The transaction was created without offline confirmation."
-        raise Refusal("not_allowed_by_policy", "no short code is accepted", detail=detail)
-    # The policy may have changed since. Whatever forbids something is in force at once.
-    if not asker.application.policy.offline_allowed:
-        detail = "The policy does not allow offline confirmation."
-        raise Refusal("not_allowed_by_policy", "no short code is accepted any more", detail=detail)
-    if transaction.status is not TransactionStatus.PENDING:
-        raise Refusal("transaction_settled")
-    return transaction
+# How often the user failed in a row (None: too much speaks against the answer), and the transaction if it is settled.
+_Settled = tuple[int | None, dict[str, Any] | None]
 
 
 async def submit_code(
@@ -117,29 +88,22 @@ async def submit_code(
             ``proof_refused``, ``score_too_high``, ``transaction_settled``, ``transaction_expired``,
             ``integrity_failure``.
     """
-    now = ctx.clock.now()
-    facts = await ctx.reading(_gather, asker, transaction_id, now)
-    check_short_code(code, facts.transaction.digits)
-    guess = await ctx.on_device(_prove, ctx, facts, code, asker.application.policy, now)
-    failures = await ctx.unit(_settle, asker, guess, origin)
+    asked = _Asked(asker, transaction_id, code, origin, ctx.clock.now())
+    guess, (failures, view) = await _STEPS.ask(ctx, asked)
     ctx.waiters.wake(transaction_id)
     if failures is None:
         raise Refusal("score_too_high", guess.scored.why if guess.scored else "")
     if failures >= asker.application.policy.failures_most:
-        await block_after_failures(ctx, asker.application, facts.user.user_id, origin)
-    if failures:
+        await block_after_failures(ctx, asker.application, guess.transaction.user_id, origin)
+    if view is None:
         raise Refusal("proof_refused", "wrong short code")
-    return await ctx.reading(_view, asker, transaction_id)
+    return view
 
 
-def _view(connection: Connection, asker: Asker, transaction_id: str) -> dict[str, Any]:
-    settled = transactions.find_transaction(connection, asker.application.id, transaction_id)
-    assert settled is not None
-    return transaction_view(settled, transactions.attempts_of(connection, transaction_id))
-
-
-def _gather(connection: Connection, asker: Asker, transaction_id: str, now: datetime) -> _Facts:
-    transaction = _load(connection, asker, transaction_id)
+def _gather(connection: Connection, asked: _Asked) -> _Facts:
+    asker, now = asked.asker, asked.now
+    transaction = load_offline(connection, asker, asked.transaction_id)
+    check_short_code(asked.code, transaction.digits)
     application = asker.application
     user = users.find_user(connection, application.id, transaction.user_id)
     assert user is not None
@@ -175,8 +139,13 @@ def _why_unusable(asker: Asker, transaction: Transaction, keyset: Keyset, now: d
     return keyset_rules.why_unusable(keyset, now, registering=False, kpublic_required=required)
 
 
-def _prove(ctx: Context, facts: _Facts, code: str, policy: Policy, now: datetime) -> _Guess:
+def _keys_of(facts: _Facts) -> list[FleetingRef]:
+    return [key for each in facts.usable for key in keynames.fleeting_of(each)]
+
+
+def _prove(ctx: Context, asked: _Asked, facts: _Facts) -> _Guess:
     """Compare with every keyset in every step of the window, always all of them: the digits name neither."""
+    code, policy, now = asked.code, asked.asker.application.policy, asked.now
     transaction, operation = facts.transaction, proofs.operation_of(facts.transaction.kind)
     bindings.require_bound_transaction(ctx, transaction)
     found: tuple[Keyset, Message] | None = None
@@ -199,8 +168,23 @@ def _prove(ctx: Context, facts: _Facts, code: str, policy: Policy, now: datetime
     return _Guess(transaction, keyset, operation, message.step, code, receipt, attempt_id, now, scored)
 
 
+def _settle_all(connection: Connection, guesses: Sequence[tuple[_Asked, _Guess]]) -> list[_Settled]:
+    """Decide in one unit, one after the other."""
+    settled: list[_Settled] = []
+    for asked, guess in guesses:
+        failures = _settle(connection, asked.asker, guess, asked.origin)
+        settled.append((failures, _view(connection, guess.transaction) if failures == 0 else None))
+    return settled
+
+
+def _view(connection: Connection, transaction: Transaction) -> dict[str, Any]:
+    settled = transactions.find_transaction(connection, transaction.application_id, transaction.id)
+    assert settled is not None
+    return transaction_view(settled, transactions.attempts_of(connection, transaction.id))
+
+
 def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int | None:
-    """Decide in one unit.
+    """Decide under the lock of the user's row.
 
     Returns 0 for a settled transaction, or how often the user failed in a row by now; None if it was cancelled because
     too much speaks against the answer.
@@ -281,3 +265,14 @@ def _attempt(guess: _Guess, outcome: Outcome) -> Attempt:
         scoring=guess.scored.kept if guess.scored else None,
         created_at=guess.now,
     )
+
+
+_STEPS = Steps(
+    gather=_gather,
+    keys_of=_keys_of,
+    prove=_prove,
+    order=lambda guess: (
+        f"{guess.transaction.application_id} {guess.transaction.user_id} {guess.transaction.id}"
+    ),
+    settle=_settle_all,
+)

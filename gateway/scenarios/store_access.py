@@ -1,9 +1,9 @@
 """What a scenario works with that needs no device: the clock, the database, and the threads it is reached in."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.clock import Clock
@@ -36,18 +36,21 @@ class StoreAccess:
 
         It is run again once where the database gave another unit the way, so it must change nothing but the database.
         """
+        return await self.in_store_thread(partial(self.unit_here, work, *args, **kwargs))
+
+    def unit_here(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do the same in this thread."""
 
         def run() -> T:
             with self.database.unit() as connection:
                 return work(connection, *args, **kwargs)
 
-        def run_again() -> T:
-            try:
-                return run()
-            except Collision:
-                return run()
-
-        return await self.in_store_thread(run_again)
+        try:
+            return run()
+        except Collision:
+            return run()
 
     async def unit_of_all(
         self, work: Callable[[Connection, Sequence[Item]], list[T]], items: Sequence[Item]
@@ -56,16 +59,21 @@ class StoreAccess:
 
         Returns for each what came of it, or what it raised.
         """
+        return await self.in_store_thread(partial(self.unit_of_all_here, work, items)) if items else []
+
+    def unit_of_all_here(
+        self, work: Callable[[Connection, Sequence[Item]], list[T]], items: Sequence[Item]
+    ) -> list[T | Exception]:
+        """Do the same in this thread."""
         if not items:
             return []
         try:
-            return list(await self.unit(work, items))
+            return list(self.unit_here(work, items))
         except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
             is_away = isinstance(error, Outage) and not isinstance(error, Collision | Blocked)
             if len(items) == 1 or is_away:
                 return [error] * len(items)
-        alone = [self.unit_of_all(work, [item]) for item in items]
-        return [found for (found,) in await asyncio.gather(*alone)]
+        return [found for item in items for found in self.unit_of_all_here(work, [item])]
 
     async def reading(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

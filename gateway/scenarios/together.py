@@ -7,13 +7,10 @@ what a refusal, a repeat or a collision means. So no request can spoil what the 
 whole, each of it is asked by itself.
 """
 
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import chain
 from typing import Any, Protocol
 
 import structlog
@@ -31,13 +28,12 @@ from gateway.store import applications, keysets, transactions
 from gateway.store.database import Connection
 from gateway.wire.bodies import Decision, Pending
 from gateway.wire.errors import WireError
-from hsm.desk import Desk
 from hsm.errors import DeviceUnavailable, KeyElsewhere
+from hsm.keys import FleetingRef
 
 _MOST = 32  # requests of a batch
 _WAITING_MOST = 2048  # requests: some seconds of work, and more than a thousand phones that come back at once
 _PATIENCE_SECONDS = 0.1  # of a phone that will wait for much longer
-_SLOW_SECONDS = 0.005  # of the device for one request; with a slower one each takes a turn of its own
 _READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
     **dict.fromkeys(confirmation.ACTIONS, Decision.read),
     phone_reading.PENDING: Pending.read,
@@ -78,7 +74,6 @@ class Together:
         self._room: Room[_Asked, Decided | None] = Room(
             self._decide, most=_MOST, at_once=at_once, waiting_most=_WAITING_MOST
         )
-        self._seconds: deque[float] = deque(maxlen=20)  # of the device for one request, in the last batches
 
     async def decide(self, request: ClientRequest) -> Decided | None:
         """Return what was decided, or None where nothing was and the request has to be asked by itself.
@@ -126,24 +121,10 @@ class Together:
     def _prove_all(
         self, batch: list[_Asked], known: Sequence["_Known"], now: datetime
     ) -> list[Proved | None]:
-        """Ask the device about all of it in one turn; a slow device about each in a turn of its own, side by side."""
-        ctx = self._ctx
+        def prove(ctx: Context, pair: tuple[_Asked, "_Known"]) -> Proved | None:
+            return _prove(ctx, self._write, *pair, now)
 
-        def prove(numbers: Sequence[int]) -> list[Proved | None]:
-            began = time.perf_counter()
-            keys = [
-                key for n in numbers if (facts := known[n][0]) for key in keynames.fleeting_of(facts.keyset)
-            ]
-            proved = ctx.device.together(
-                partial(_prove_here, ctx, self._write, [(batch[n], known[n]) for n in numbers], now), keys
-            )
-            self._seconds.append((time.perf_counter() - began) / len(numbers))
-            return proved
-
-        is_slow = min(self._seconds, default=0.0) > _SLOW_SECONDS  # a busy machine has quick moments, too
-        if not is_slow:
-            return prove(range(len(batch)))
-        return list(chain.from_iterable(ctx.device_threads.map(prove, ([n] for n in range(len(batch))))))
+        return self._ctx.in_turns(prove, list(zip(batch, known, strict=True)), _keys_of)
 
 
 _Known = tuple[Facts | None, Transaction | None]
@@ -168,15 +149,9 @@ def _gather(connection: Connection, batch: Sequence[_Asked]) -> list[_Known]:
     ]
 
 
-def _prove_here(
-    ctx: Context,
-    write: Callable[[dict[str, Any]], Written],
-    batch: Sequence[tuple[_Asked, _Known]],
-    now: datetime,
-    desk: Desk,
-) -> list[Proved | None]:
-    turn = ctx.at(desk)
-    return [_prove(turn, write, asked, known, now) for asked, known in batch]
+def _keys_of(pair: tuple[_Asked, _Known]) -> Sequence[FleetingRef]:
+    _, (facts, _) = pair
+    return keynames.fleeting_of(facts.keyset) if facts else ()
 
 
 def _prove(

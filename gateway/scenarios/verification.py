@@ -1,6 +1,7 @@
 """Was this signed: verifying a past answer with the keys of that moment, long after the content is gone."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,10 @@ from gateway.rules.event import EventType
 from gateway.rules.keyset import Keyset
 from gateway.rules.transaction import Transaction
 from gateway.rules.user import User
-from gateway.scenarios import bindings, proofs
+from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
+from gateway.scenarios.in_steps import Steps
 from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
@@ -25,6 +27,7 @@ from gateway.wire import base64s
 from gateway.wire import signature as signatures
 from gateway.wire.message import Message, Operation
 from gateway.wire.timestep import format_time, unix_seconds
+from hsm.keys import FleetingRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,22 @@ class _Candidate:
     keyset: Keyset
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    asker: Asker
+    question: Question
+    raw: bytes | None  # the signature
+    origin: Origin
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    transaction: Transaction
+    user: User
+    candidates: list[_Candidate]
+
+
 async def verify_signature(ctx: Context, asker: Asker, question: Question, origin: Origin) -> dict[str, Any]:
     """Verify an answer to a transaction and return the verdict.
 
@@ -59,16 +78,13 @@ async def verify_signature(ctx: Context, asker: Asker, question: Question, origi
         WireError: the signature is not strict DER.
     """
     raw = None if question.signature is None else signatures.raw_from_der(question.signature)
-    transaction, user, candidates = await ctx.reading(_gather, asker, question)
-    verdict = await ctx.on_device(_prove, ctx, question, raw, transaction, user, candidates)
-    await ctx.unit(_record, ctx, asker, transaction, verdict, origin)
+    asked = _Asked(asker, question, raw, origin, ctx.clock.now())
+    (_, verdict), _ = await _STEPS.ask(ctx, asked)
     return verdict
 
 
-def _gather(
-    connection: Connection, asker: Asker, question: Question
-) -> tuple[Transaction, User, list[_Candidate]]:
-    application_id = asker.application.id
+def _gather(connection: Connection, asked: _Asked) -> _Facts:
+    application_id, question = asked.asker.application.id, asked.question
     transaction = transactions.find_transaction(connection, application_id, question.about_id)
     if transaction is None:
         raise Refusal("not_found", "unknown transaction")
@@ -79,29 +95,28 @@ def _gather(
         keyset = keysets.find_keyset(connection, attempt.keyset_id)
         if keyset is not None and attempt.step == question.step:
             candidates.append(_Candidate(attempt, keyset))
-    return transaction, user, candidates
+    return _Facts(transaction, user, candidates)
 
 
-def _prove(
-    ctx: Context,
-    question: Question,
-    raw: bytes | None,
-    transaction: Transaction,
-    user: User,
-    candidates: list[_Candidate],
-) -> dict[str, Any]:
+def _keys_of(facts: _Facts) -> list[FleetingRef]:
+    return [key for each in facts.candidates for key in keynames.fleeting_of(each.keyset)]
+
+
+def _prove(ctx: Context, asked: _Asked, facts: _Facts) -> tuple[Transaction, dict[str, Any]]:
     """Try the keysets that answered in that step, each with its best answer; the best verdict counts."""
+    question, transaction = asked.question, facts.transaction
     bindings.require_bound_transaction(ctx, transaction)
     operation = proofs.operation_of(transaction.kind, declines=question.operation == "decline")
     best: dict[str, _Candidate] = {}
-    for candidate in candidates:
+    for candidate in facts.candidates:
         rival = best.get(candidate.keyset.id)
         if rival is None or _rank(candidate, operation, question) > _rank(rival, operation, question):
             best[candidate.keyset.id] = candidate
     verdicts = [
-        _try(ctx, question, raw, transaction, user, operation, candidate) for candidate in best.values()
+        _try(ctx, question, asked.raw, transaction, facts.user, operation, candidate)
+        for candidate in best.values()
     ]
-    return max(verdicts, key=_weight, default=_no_key(transaction))
+    return transaction, max(verdicts, key=_weight, default=_no_key(transaction))
 
 
 def _rank(candidate: _Candidate, operation: Operation, question: Question) -> tuple[bool, bool, bool]:
@@ -255,21 +270,25 @@ def digest_of(content: bytes) -> bytes:
 
 
 def _record(
-    connection: Connection,
-    ctx: Context,
-    asker: Asker,
-    transaction: Transaction,
-    verdict: dict[str, Any],
-    origin: Origin,
-) -> None:
-    event = make_event(
-        EventType.SIGNATURE_VERIFIED,
-        "valid" if verdict["valid"] else "not_valid",
-        ctx.clock.now(),
-        origin,
-        application_id=asker.application.id,
-        user_id=transaction.user_id,
-        transaction_id=transaction.id,
-        keyset_id=verdict["keyset"],
-    )
-    record(connection, [event])
+    connection: Connection, verified: Sequence[tuple[_Asked, tuple[Transaction, dict[str, Any]]]]
+) -> list[None]:
+    events = [
+        make_event(
+            EventType.SIGNATURE_VERIFIED,
+            "valid" if verdict["valid"] else "not_valid",
+            asked.now,
+            asked.origin,
+            application_id=asked.asker.application.id,
+            user_id=transaction.user_id,
+            transaction_id=transaction.id,
+            keyset_id=verdict["keyset"],
+        )
+        for asked, (transaction, verdict) in verified
+    ]
+    record(connection, events)
+    return [None] * len(events)
+
+
+_STEPS = Steps(
+    gather=_gather, keys_of=_keys_of, prove=_prove, order=lambda verified: verified[0].id, settle=_record
+)

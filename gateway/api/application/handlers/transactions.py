@@ -10,7 +10,14 @@ from gateway.api.problems import Reply, json_reply
 from gateway.refusals import Refusal
 from gateway.rules.scoring_policy import ScoringSetting
 from gateway.rules.transaction import Kind
-from gateway.scenarios import authentications_verified, history, offline, transactions, verification
+from gateway.scenarios import (
+    authentications_verified,
+    history,
+    offline,
+    offline_form,
+    transactions,
+    verification,
+)
 from gateway.scenarios.context import Context
 from gateway.scenarios.creating import SMALL_BYTES, create_transaction
 from gateway.scenarios.drafting import Wish
@@ -108,7 +115,7 @@ async def list_answers(ctx: Context, ask: Ask) -> Reply:
 
 async def show_qr(ctx: Context, ask: Ask) -> Reply:
     """Show the offline form of a transaction."""
-    text = await offline.show_offline(ctx, ask.asker, ask.path["transaction_id"])
+    text = await offline_form.show_offline(ctx, ask.asker, ask.path["transaction_id"])
     return json_reply(200, {"transaction": ask.path["transaction_id"], "qr": await qr_of(text)})
 
 

@@ -1,0 +1,106 @@
+"""How do requests of one kind that arrive together go the same way together: gather, prove, settle?
+
+One hop to a thread, one reading, one turn at the device and one unit for all of them, by the same functions as for one
+alone. What is refused about one is nobody else's matter; where a step fails for another reason, each goes by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from gateway.refusals import Outage, Refusal
+from gateway.scenarios.context import Context
+from gateway.store.database import Connection
+from gateway.wire.errors import WireError
+from hsm.errors import DeviceUnavailable
+from hsm.keys import FleetingRef
+
+Asked = TypeVar("Asked")
+Known = TypeVar("Known")
+Proved = TypeVar("Proved")
+Settled = TypeVar("Settled")
+
+_MOST, _AT_ONCE = 32, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps(Generic[Asked, Known, Proved, Settled]):
+    """What is done for one request, step by step. A step says no by a Refusal or a WireError.
+
+    Args:
+        gather: reads what the database knows.
+        keys_of: names the keys that ``prove`` uses and that are not on the token.
+        prove: asks the device; no unit is open, and nothing is changed.
+        order: a text by which a group is put in order, so that everywhere rows are locked in one order.
+        settle: writes what came of each. What it raises about one has each of the group settled by itself.
+    """
+
+    gather: Callable[[Connection, Asked], Known]
+    keys_of: Callable[[Known], Sequence[FleetingRef]]
+    prove: Callable[[Context, Asked, Known], Proved]
+    order: Callable[[Proved], str]
+    settle: Callable[[Connection, Sequence[tuple[Asked, Proved]]], list[Settled]]
+
+    async def ask(self, ctx: Context, asked: Asked) -> tuple[Proved, Settled]:
+        """Return what was proved and settled for the request, or raise why not."""
+        return await ctx.room(self._together, _MOST, _AT_ONCE).ask(asked)
+
+    async def _together(
+        self, ctx: Context, group: list[Asked]
+    ) -> Sequence[tuple[Proved, Settled] | Exception]:
+        return await ctx.in_store_thread(partial(self._here, ctx, group))
+
+    def _here(self, ctx: Context, group: Sequence[Asked]) -> Sequence[tuple[Proved, Settled] | Exception]:
+        try:
+            proved = self._prove_all(ctx, group)
+        except (DeviceUnavailable, Outage):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            if len(group) == 1:
+                return [error]
+            return [found for asked in group for found in self._alone(ctx, asked)]
+        return self._settle_all(ctx, group, proved)
+
+    def _alone(self, ctx: Context, asked: Asked) -> Sequence[tuple[Proved, Settled] | Exception]:
+        try:
+            return self._here(ctx, [asked])
+        except (DeviceUnavailable, Outage) as error:
+            return [error]
+
+    def _prove_all(self, ctx: Context, group: Sequence[Asked]) -> list[Proved | Exception]:
+        with ctx.database.reading() as connection:
+            known = [_said(self.gather, connection, asked) for asked in group]
+
+        def prove(turn: Context, pair: tuple[Asked, Known | Exception]) -> Proved | Exception:
+            asked, found = pair
+            return found if isinstance(found, Exception) else _said(self.prove, turn, asked, found)
+
+        def keys_of(pair: tuple[Asked, Known | Exception]) -> Sequence[FleetingRef]:
+            _, found = pair
+            return () if isinstance(found, Exception) else self.keys_of(found)
+
+        return ctx.in_turns(prove, list(zip(group, known, strict=True)), keys_of)
+
+    def _settle_all(
+        self, ctx: Context, group: Sequence[Asked], proved: Sequence[Proved | Exception]
+    ) -> Sequence[tuple[Proved, Settled] | Exception]:
+        right = {number: each for number, each in enumerate(proved) if not isinstance(each, Exception)}
+        numbers = sorted(right, key=lambda number: self.order(right[number]))
+        settled = ctx.unit_of_all_here(self.settle, [(group[number], right[number]) for number in numbers])
+        done = dict(zip(numbers, settled, strict=True))
+
+        def told(number: int, each: Proved | Exception) -> tuple[Proved, Settled] | Exception:
+            if isinstance(each, Exception):
+                return each
+            found = done[number]
+            return found if isinstance(found, Exception) else (each, found)
+
+        return [told(number, each) for number, each in enumerate(proved)]
+
+
+def _said(step: Callable[..., Proved], *args: object) -> Proved | Exception:
+    try:
+        return step(*args)
+    except (Refusal, WireError) as refusal:
+        return refusal
