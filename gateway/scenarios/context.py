@@ -129,6 +129,7 @@ class Context(StoreAccess):
 
     def in_turns(
         self,
+        kind: str,
         work: "Callable[[Context, Item], Result]",
         items: Sequence[Item],
         keys_of: Callable[[Item], Sequence[FleetingRef]] = lambda _: (),
@@ -142,7 +143,7 @@ class Context(StoreAccess):
             ctx = self.at(desk)
             return [work(ctx, each) for each in some]
 
-        return self.turns.share(self.device, self.device_threads, all_of, items, keys_of)
+        return self.turns.share(kind, self.device, self.device_threads, all_of, items, keys_of)
 
     async def on_device(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(...)``, which talks to the device, in a thread: one hop for all operations of a step."""

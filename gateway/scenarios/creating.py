@@ -120,7 +120,7 @@ async def _create_together(ctx: Context, drafts: list[_Draft]) -> list[_Created 
 
 def _create_here(ctx: Context, drafts: list[_Draft]) -> list[_Created | Exception | None]:
     try:
-        bound = ctx.in_turns(_bind, drafts)
+        bound = ctx.in_turns("creating", _bind, drafts)
     except DeviceUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to whom it concerns

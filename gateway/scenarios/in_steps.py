@@ -29,6 +29,7 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
     """What is done for one request, step by step. A step says no by a Refusal or a WireError.
 
     Args:
+        kind: what is asked, one word.
         gather: reads what the database knows.
         keys_of: names the keys that ``prove`` uses and that are not on the token.
         prove: asks the device; no unit is open, and nothing is changed.
@@ -36,6 +37,7 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
         settle: writes what came of each. What it raises about one has each of the group settled by itself.
     """
 
+    kind: str
     gather: Callable[[Connection, Asked], Known]
     keys_of: Callable[[Known], Sequence[FleetingRef]]
     prove: Callable[[Context, Asked, Known], Proved]
@@ -80,7 +82,7 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
             _, found = pair
             return () if isinstance(found, Exception) else self.keys_of(found)
 
-        return ctx.in_turns(prove, list(zip(group, known, strict=True)), keys_of)
+        return ctx.in_turns(self.kind, prove, list(zip(group, known, strict=True)), keys_of)
 
     def _settle_all(
         self, ctx: Context, group: Sequence[Asked], proved: Sequence[Proved | Exception]

@@ -268,6 +268,7 @@ def _attempt(guess: _Guess, outcome: Outcome) -> Attempt:
 
 
 _STEPS = Steps(
+    kind="short codes",
     gather=_gather,
     keys_of=_keys_of,
     prove=_prove,

@@ -124,7 +124,7 @@ class Together:
         def prove(ctx: Context, pair: tuple[_Asked, "_Known"]) -> Proved | None:
             return _prove(ctx, self._write, *pair, now)
 
-        return self._ctx.in_turns(prove, list(zip(batch, known, strict=True)), _keys_of)
+        return self._ctx.in_turns("phones", prove, list(zip(batch, known, strict=True)), _keys_of)
 
 
 _Known = tuple[Facts | None, Transaction | None]

@@ -290,5 +290,10 @@ def _record(
 
 
 _STEPS = Steps(
-    gather=_gather, keys_of=_keys_of, prove=_prove, order=lambda verified: verified[0].id, settle=_record
+    kind="verifying",
+    gather=_gather,
+    keys_of=_keys_of,
+    prove=_prove,
+    order=lambda verified: verified[0].id,
+    settle=_record,
 )

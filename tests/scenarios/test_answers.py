@@ -262,5 +262,5 @@ def test_a_slow_device_is_asked_about_each_answer_in_a_turn_of_its_own(bench: Be
         return turns() - before
 
     assert decide() == 1
-    bench.ctx.turns._seconds.extend([0.02] * 20)
+    bench.ctx.turns._seconds["phones"].extend([0.02] * 20)
     assert decide() == 3

@@ -18,6 +18,7 @@ from gateway.rules.keyset import KeysetStatus
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping, issuing
 from gateway.scenarios.context import HOUSE_KEYS, HOUSE_PAIR
+from gateway.scenarios.fair_share import FairShare
 from gateway.store import loose_keys
 from hsm import wrapping
 from hsm.errors import DeviceError, DeviceUnavailable
@@ -146,7 +147,7 @@ def test_keys_made_after_the_sweep_gave_them_up_are_not_adopted_and_not_forgotte
     held = _Held()
 
     async def enrol_slowly() -> None:
-        slow = Bench(replace(bench.ctx, device_threads=held), bench.clock, bench.asker)
+        slow = Bench(replace(bench.ctx, device_share=FairShare(held, 1)), bench.clock, bench.asker)
         issuing = asyncio.ensure_future(slow.issue("anna", key="the key"))
         await asyncio.to_thread(held.waiting.wait, 30)
         bench.clock.move(minutes=11)
