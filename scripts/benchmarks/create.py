@@ -6,29 +6,32 @@ from itertools import cycle
 from pathlib import Path
 from uuid import uuid4
 
+from scripts.benchmarks.crowd import Crowd
 from scripts.benchmarks.exchange import BankCall, Exchange
-from scripts.benchmarks.population import enrol_customers
+from scripts.benchmarks.known_keys import KnownKeys
 from scripts.benchmarks.running import add_running_options, contest_sheet, prepared, processes_of
 from scripts.benchmarks.servers import Stage
 from scripts.benchmarks.sheet import Sheet
 
 _CREATED = 201
+_USERS = 1000  # at least: no more than a hundred may wait for one of them
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Say what can be chosen."""
-    add_running_options(parser)
+    add_running_options(parser, users=_USERS)
 
 
 def measure(arguments: Namespace, folder: Path, token_uri: str) -> Sheet:
-    """Enrol phones, and have their users asked to confirm something."""
+    """Have users asked to confirm something."""
+    known = KnownKeys.place(token_uri)
     with prepared(arguments, folder, token_uri) as (stage, database):
-        api_key, phones = enrol_customers(stage, arguments.users)
+        crowd = Crowd.gather(stage, known, max(_USERS, arguments.users))
         return contest_sheet(
             arguments,
             stage,
             database,
-            Creations(api_key, [phone.account.user for phone in phones]),
+            Creations(crowd.api_key, [phone.account.user for phone in crowd.phones]),
             Stage.application_door,
             f"New transactions, {arguments.database}, {processes_of(arguments)}",
         )

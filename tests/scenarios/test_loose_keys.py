@@ -125,9 +125,9 @@ def _code_of(bench: Bench, key: str) -> str:
     return refused.value.problem.code
 
 
-class _Held(ThreadPoolExecutor):
-    """Threads whose next task waits until it is let go: a process that was stopped for a while."""
-
+class _Held(
+    ThreadPoolExecutor
+):  # a process that was stopped for a while: its next task waits until it is let go
     def __init__(self) -> None:
         super().__init__(1)
         self.waiting, self.go = threading.Event(), threading.Event()
