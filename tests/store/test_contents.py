@@ -13,7 +13,7 @@ from gateway.store import transactions
 from gateway.store.database import Database
 from gateway.store.transactions import PART_BYTES
 from tests.store.databases import KINDS, migrated_database, url_of
-from tests.store.rows import APPLICATION, NOW, insert_anna, insert_transaction, transaction
+from tests.store.rows import APPLICATION, NOW, insert_anna, insert_transaction
 
 SIZE = 3 * PART_BYTES + 1234
 CONTENT = secrets.token_bytes(SIZE)
@@ -100,12 +100,3 @@ def test_tidying_up_is_harmless_while_others_read_and_write(sqlite: Database):
     assert url_of(sqlite).startswith("sqlite")
     with sqlite.reading() as reading:
         assert len(transactions.all_pending(reading, APPLICATION, "anna")) == 1
-
-
-def test_all_that_waits_for_a_user_is_found_however_much_it_is(sqlite: Database):
-    """Whoever is deleted is asked nothing any more."""
-    with sqlite.unit() as connection:
-        insert_anna(connection)
-        made = [(transaction(f"txn_{number}"), b"") for number in range(10_001)]
-        transactions.insert_transactions(connection, made)
-        assert len(transactions.all_pending(connection, APPLICATION, "anna")) == len(made)
