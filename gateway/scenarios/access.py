@@ -14,6 +14,7 @@ from gateway.ids import new_id
 from gateway.refusals import Outage, Refusal
 from gateway.rules.event import EventType
 from gateway.scenarios.context import Context
+from gateway.scenarios.fair_share import on_behalf_of
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.store import applications
 from gateway.store.applications import Application, Credential
@@ -87,10 +88,11 @@ async def authenticate_application(ctx: Context, authorization: str, origin: Ori
     if match is None:
         raise Refusal("unauthenticated", "no API key")
     credential_id, secret = f"key_{match[1]}", match[2]
-    credential, application = await ctx.room(_look_up_together, _MOST, _AT_ONCE).ask(credential_id)
-    is_right = ctx.known_keys.knows(credential, secret) or await ctx.on_device(
-        _is_right, ctx, credential_id, credential, secret
-    )
+    with on_behalf_of(credential_id):  # whose it is nobody knows yet; who claims one waits for it
+        credential, application = await ctx.room(_look_up_together, _MOST, _AT_ONCE).ask(credential_id)
+        is_right = ctx.known_keys.knows(credential, secret) or await ctx.on_device(
+            _is_right, ctx, credential_id, credential, secret
+        )
     if credential is None or application is None or not is_right or credential.revoked_at is not None:
         reason = "revoked API key" if credential and credential.revoked_at else "wrong API key"
         await ctx.unit(

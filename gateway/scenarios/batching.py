@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.scenarios.fair_share import nobodys
+from gateway.scenarios.fair_share import Lines, nobodys, whose
 from hsm.errors import DeviceUnavailable
 
 Item = TypeVar("Item")
@@ -42,7 +42,8 @@ class Room(Generic[Item, Result]):
         work: does a whole batch, and returns a result or an exception for each item, in their order.
         most: most items of a batch.
         at_once: how many batches may be under way at a time; those that are free share a crowd.
-        waiting_most: most items that may wait; what comes beyond that is refused at once.
+        waiting_most: most items that may wait; what comes beyond that is refused at once. Half of them on behalf of
+            one application: more of it waits outside.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Room(Generic[Item, Result]):
         self._most = most
         self._at_once = at_once
         self._waiting_most = waiting_most
+        self._lines = None if waiting_most is None else Lines(waiting_most // 2)
         self._waiting: list[_Place[Item, Result]] = []
         self._next: asyncio.Task[None] | None = None  # the batch that still lets in
         self._under_way: set[asyncio.Task[None]] = set()
@@ -72,6 +74,16 @@ class Room(Generic[Item, Result]):
         Raises:
             hsm.errors.DeviceUnavailable: too many wait; one more would have its answer when nobody wants it.
         """
+        asking = whose()
+        if asking is None or self._lines is None:
+            return await self._ask(item, patience)
+        end = await self._lines.turn(asking)
+        try:
+            return await self._ask(item, patience)
+        finally:
+            end()
+
+    async def _ask(self, item: Item, patience: float) -> Result:
         if self._waiting_most is not None and len(self._waiting) >= self._waiting_most:
             raise DeviceUnavailable("the device is busy: too much waits for it")
         loop = asyncio.get_running_loop()

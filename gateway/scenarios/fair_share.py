@@ -1,8 +1,9 @@
 """How much may one application have under way at a time, however much it asks for?
 
-A share of the database's connections, and of the room at the device. What it asks for beyond that waits in a line of
-its own, so that who asks for a thousand slow things at once keeps nobody waiting but itself. What belongs to nobody in
-particular (phones, the worker, a batch of several askers) has no share and waits for no line.
+A share of the database's connections, of the room at the device, and of the places in which batches are waited for.
+What it asks for beyond that waits in a line of its own, so that who asks for a thousand things at once keeps nobody
+waiting but itself. What belongs to nobody in particular (phones, the worker, a batch of several askers) has no share
+and waits for no line.
 """
 
 import asyncio
@@ -26,6 +27,11 @@ def on_behalf_of(application_id: str) -> Iterator[None]:
         yield
     finally:
         _asking.reset(token)
+
+
+def whose() -> str | None:
+    """Return on whose behalf this is asked for; None: nobody's in particular."""
+    return _asking.get()
 
 
 def nobodys() -> Context:
@@ -87,7 +93,7 @@ class FairShare:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run work in a thread, as soon as it is the asker's turn."""
-        loop, asking = asyncio.get_running_loop(), _asking.get()
+        loop, asking = asyncio.get_running_loop(), whose()
         if asking is None:
             return await loop.run_in_executor(self._threads, work)
         end = await self._lines.turn(asking)

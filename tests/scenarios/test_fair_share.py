@@ -109,3 +109,25 @@ def test_a_batch_that_one_of_many_began_waits_in_no_line(bench: Bench) -> None:
                 return await Room(work, most=8).ask("keys")
 
     assert run(ask()) == "answered"
+
+
+def test_who_asks_for_very_much_leaves_places_to_wait_for_the_others() -> None:
+    async def ask() -> list[str | BaseException]:
+        gate = asyncio.Event()
+
+        async def work(items: list[str]) -> list[str]:
+            await gate.wait()
+            return items
+
+        room = Room(work, most=4, waiting_most=8)
+        with on_behalf_of(GREEDY):
+            asked = [asyncio.create_task(room.ask(GREEDY)) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        with on_behalf_of(OTHER):
+            asked.append(asyncio.create_task(room.ask(OTHER)))
+        await asyncio.sleep(0.05)
+        gate.set()
+        async with asyncio.timeout(SOON_SECONDS):
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert run(ask()) == [*([GREEDY] * 40), OTHER]
