@@ -137,11 +137,11 @@ def calls_page() -> str:
         )
         for call in CALLS
     ]
+    always = ", ".join(f"`{code}`" for code in application_door.ALWAYS)
     return (
         "# The application door\n\n" + NOTE + "The whole description is the OpenAPI 3.1 document at "
         "`/openapi.json`, kept here as [application-door.openapi.json](application-door.openapi.json). "
-        "Credentials: `Authorization: Bearer` with an API key. Every call can also answer `unauthenticated`, "
-        "`scope_missing`, `malformed_request`, `too_large`, `outage` and `internal_error`; see "
+        f"Credentials: `Authorization: Bearer` with an API key. Every call can also answer {always}; see "
         "[problems](problems.md).\n\n"
         + _table(("call", "what it does", "scope", "problems of its own"), rows)
         + "\nWithout credentials: `GET /openapi.json`, `GET /.well-known/jwks.json`, `GET /livez`, `GET /readyz`.\n"

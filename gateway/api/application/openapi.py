@@ -43,7 +43,7 @@ _ABOUT = (
     "padding, times `YYYY-MM-DDTHH:MM:SSZ`. Every refusal is a problem document (RFC 9457): act on `code` and "
     "`status`, and name `instance` to the operator. Outcomes come as callbacks too: see `webhooks`."
 )
-_ALWAYS = (
+ALWAYS = (
     "unauthenticated",
     "scope_missing",
     "malformed_request",
@@ -131,7 +131,7 @@ def _responses(call: Call) -> Json:
         # OpenAPI 3.1 cannot say what a single event holds, so words do; the schema is among the components.
         about = f"server-sent events; `data` of each is one `{call.gives.__name__}`, `id` its number"
         done = answer(about, {"type": "string"}, _HEADERS, "text/event-stream")
-    codes = list(_ALWAYS)
+    codes = list(ALWAYS)
     codes += ["unsupported_media_type"] if call.takes is not None else []
     codes += ["idempotency_key_required"] if call.key_accepted else []
     return {
