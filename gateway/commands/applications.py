@@ -126,7 +126,9 @@ def _show_once(shown: dict[str, str], what: str, *, as_json: bool) -> None:
         return
     for label, value in shown.items():
         _out.print(f"{label}: {value}", soft_wrap=True, highlight=False)
-    _out.print(f"{what} shown this once; keep them where the application alone can read them.", soft_wrap=True)
+    _out.print(
+        f"{what} shown this once; keep them where the application alone can read them.", soft_wrap=True
+    )
 
 
 def _listed(found: Listed) -> dict[str, Any]:
