@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.refusals import Outage, Refusal
-from gateway.scenarios.fair_share import nobodys
+from gateway.scenarios.fair_share import nobodys, on_behalf_of
 from gateway.scenarios.store_access import StoreAccess
 from gateway.scenarios.waiting import LOOK_SECONDS, Waiters
 from gateway.store import applications, events
@@ -182,14 +182,15 @@ class EventFeed:
             return []
         if stream.position < tail.begins:
             through = min(through, stream.position + _NUMBERS_PER_READ)
-            found = await self.access.reading(
-                events.list_events,
-                stream.application_id,
-                filters=stream.filters,
-                after=stream.position,
-                through=through,
-                limit=_LINES_PER_PAGE,
-            )
+            with on_behalf_of(stream.application_id):
+                found = await self.access.reading(
+                    events.list_events,
+                    stream.application_id,
+                    filters=stream.filters,
+                    after=stream.position,
+                    through=through,
+                    limit=_LINES_PER_PAGE,
+                )
         else:
             found = [line for line in tail.lines if line[0] > stream.position and stream.wants(line[1])]
             found = found[:_LINES_PER_PAGE]

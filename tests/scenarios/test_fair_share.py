@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from gateway.scenarios.batching import Room
 from gateway.scenarios.fair_share import on_behalf_of
 from tests.scenarios.bench import Bench, run
+from tests.scenarios.following import make_feed, open_stream, write_lines
 
 SHARE = 4  # half of the bench's connections
 GREEDY, OTHER = "app_greedy", "app_other"
@@ -131,3 +132,23 @@ def test_who_asks_for_very_much_leaves_places_to_wait_for_the_others() -> None:
             return await asyncio.gather(*asked, return_exceptions=True)
 
     assert run(ask()) == [*([GREEDY] * 40), OTHER]
+
+
+def test_streams_that_are_far_behind_read_within_the_share_of_their_application(bench: Bench) -> None:
+    gate = Gate()
+
+    async def follow() -> int:
+        feed = make_feed(bench)
+        await asyncio.to_thread(write_lines, bench, 300)  # more than are kept for all
+        stream = await open_stream(bench, feed, 0)
+        with on_behalf_of(bench.asker.application.id):
+            slow = [asyncio.create_task(bench.ctx.reading(gate.pass_through)) for _ in range(SHARE)]
+        await asyncio.to_thread(gate.wait_until_full)
+        reading = asyncio.create_task(feed.page(stream))
+        with _opened(gate), pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(reading), 0.1)
+        await asyncio.gather(*slow)
+        stream.close()
+        return len(await reading)
+
+    assert run(follow()) == 100

@@ -56,10 +56,10 @@ def application_door(ctx: Context, peers: Peers, throttle: Throttle, large: Larg
 
 def _open_routes(ctx: Context) -> list[Route]:
     """Return the routes without credentials: the description of the door and the receipt keys."""
-    described = document()
+    told = JSONResponse(document())  # written once: whoever asks again and again costs no more than any other
 
     async def openapi(_request: Request) -> JSONResponse:
-        return JSONResponse(described)
+        return told
 
     async def jwks(_request: Request) -> JSONResponse:
         return JSONResponse(await receipts.receipt_key_set(ctx), headers={"cache-control": "max-age=300"})

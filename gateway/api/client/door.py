@@ -50,10 +50,10 @@ def client_door(ctx: Context, peers: Peers, throttle: Throttle) -> ASGIApp:
 
 def _description() -> Route:
     """Return the route of the OpenAPI document, which needs no credentials."""
-    described = document()
+    told = JSONResponse(document())  # written once: whoever asks again and again costs no more than any other
 
     async def openapi(_request: Request) -> JSONResponse:
-        return JSONResponse(described)
+        return told
 
     return Route(PREFIX + "openapi.json", openapi)
 
