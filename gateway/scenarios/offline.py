@@ -180,7 +180,7 @@ def _settle_all(connection: Connection, guesses: Sequence[tuple[_Asked, _Guess]]
 def _view(connection: Connection, transaction: Transaction) -> dict[str, Any]:
     settled = transactions.find_transaction(connection, transaction.application_id, transaction.id)
     assert settled is not None
-    return transaction_view(settled, transactions.attempts_of(connection, transaction.id))
+    return transaction_view(settled, transactions.attempts_of(connection, [settled.id])[settled.id])
 
 
 def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int | None:

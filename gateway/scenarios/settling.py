@@ -31,7 +31,7 @@ def subject(
 
 def decisive_attempt(connection: Connection, transaction_id: str) -> Attempt | None:
     """Return the attempt that settled the transaction, or None."""
-    return decisive_of(transactions.attempts_of(connection, transaction_id))
+    return decisive_of(transactions.attempts_of(connection, [transaction_id])[transaction_id])
 
 
 def announce(

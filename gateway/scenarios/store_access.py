@@ -86,6 +86,22 @@ class StoreAccess:
 
         return await self.in_store_thread(run)
 
+    async def reading_of_all(
+        self, work: Callable[[Connection, Sequence[Item]], list[T | Exception]], items: Sequence[Item]
+    ) -> list[T | Exception]:
+        """Run ``work(connection, items)`` as a unit that reads, or, if it fails, for each item in a unit of its own.
+
+        Returns for each what came of it, or what it raised.
+        """
+        try:
+            return await self.reading(work, items)
+        except Outage:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            if len(items) == 1:
+                return [error]
+        return [found for item in items for found in await self.reading_of_all(work, [item])]
+
     async def looking(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:

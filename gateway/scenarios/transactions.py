@@ -14,6 +14,8 @@ from gateway.scenarios.representation import transaction_view
 from gateway.store import transactions
 from gateway.store.database import Connection
 
+_MOST, _AT_ONCE = 32, 1  # transactions that are read together, and such groups
+
 
 def load_transaction(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:
     """Return the application's transaction; Refusal ``not_found`` if it has no such."""
@@ -29,16 +31,31 @@ async def fetch_transaction(
     """Return the transaction, at once or as soon as it is settled or the time is over."""
 
     async def look() -> dict[str, Any]:
-        return await ctx.reading(_view, asker, transaction_id)
+        return await ctx.room(_views_together, _MOST, _AT_ONCE).ask((asker, transaction_id))
 
     return await watched(
         ctx, transaction_id, wait_seconds, look, lambda view: view["status"] != TransactionStatus.PENDING
     )
 
 
-def _view(connection: Connection, asker: Asker, transaction_id: str) -> dict[str, Any]:
-    transaction = load_transaction(connection, asker, transaction_id)
-    return transaction_view(transaction, transactions.attempts_of(connection, transaction_id))
+async def _views_together(
+    ctx: Context, asked: list[tuple[Asker, str]]
+) -> Sequence[dict[str, Any] | Exception]:
+    return await ctx.reading_of_all(_views, asked)
+
+
+def _views(connection: Connection, asked: Sequence[tuple[Asker, str]]) -> list[dict[str, Any] | Exception]:
+    """Return what is told of transactions to those who ask for them; each only of its own."""
+    known = transactions.find_transactions(connection, [name for _, name in asked])
+    answers = transactions.attempts_of(connection, list(known))
+
+    def view(asker: Asker, name: str) -> dict[str, Any] | Exception:
+        found = known.get(name)
+        if found is None or found.application_id != asker.application.id:
+            return Refusal("not_found", "unknown transaction")
+        return transaction_view(found, answers[name])
+
+    return [view(*each) for each in asked]
 
 
 async def list_transactions(
@@ -89,4 +106,5 @@ def _cancel(
     )
     if not won:
         raise Refusal("transaction_settled")
-    return _view(connection, asker, transaction_id)
+    settled = load_transaction(connection, asker, transaction_id)
+    return transaction_view(settled, transactions.attempts_of(connection, [settled.id])[settled.id])

@@ -91,7 +91,7 @@ def _gather(connection: Connection, asked: _Asked) -> _Facts:
     user = users.find_user(connection, application_id, transaction.user_id)
     assert user is not None
     candidates = []
-    for attempt in transactions.attempts_of(connection, transaction.id):
+    for attempt in transactions.attempts_of(connection, [transaction.id])[transaction.id]:
         keyset = keysets.find_keyset(connection, attempt.keyset_id)
         if keyset is not None and attempt.step == question.step:
             candidates.append(_Candidate(attempt, keyset))

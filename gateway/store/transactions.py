@@ -1,6 +1,6 @@
 """What is remembered of transactions: the record, the content while it waits, and each attempt to answer it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,9 +70,7 @@ _PARTS = (
     )
     .order_by(contents.c.part)
 )
-_ATTEMPTS = (
-    sa.select(attempts).where(attempts.c.transaction_id == sa.bindparam("of_id")).order_by(attempts.c.id)
-)
+_ATTEMPTS = sa.select(attempts).where(among(attempts.c.transaction_id, "ids")).order_by(attempts.c.id)
 _NOT_ACCEPTED = sa.select(sa.func.count()).where(
     attempts.c.transaction_id == sa.bindparam("of_id"), attempts.c.outcome != Outcome.ACCEPTED
 )
@@ -267,10 +265,13 @@ def was_used(connection: Connection, keyset_id: str) -> bool:
     return any(connection.execute(each, {"of_keyset": keyset_id}).first() for each in _USES)
 
 
-def attempts_of(connection: Connection, transaction_id: str) -> list[Attempt]:
-    """Return every attempt at the transaction, oldest first."""
-    rows = connection.execute(_ATTEMPTS, {"of_id": transaction_id})
-    return [Attempt(**{**row._mapping, "verified": tuple(row.verified)}) for row in rows]
+def attempts_of(connection: Connection, transaction_ids: Collection[str]) -> dict[str, list[Attempt]]:
+    """Return every attempt at each of these transactions, oldest first."""
+    found: dict[str, list[Attempt]] = {each: [] for each in transaction_ids}
+    for row in connection.execute(_ATTEMPTS, {"ids": transaction_ids}):
+        attempt = Attempt(**{**row._mapping, "verified": tuple(row.verified)})
+        found[attempt.transaction_id].append(attempt)
+    return found
 
 
 def _transaction(row: Row[Any]) -> Transaction:

@@ -1,4 +1,4 @@
-"""Is what several ask at once decided for each as if it had asked alone: short codes, and verifications?"""
+"""Is what several ask at once decided for each as if it had asked alone: short codes, verifications, readings?"""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from gateway.refusals import Refusal
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
 from gateway.scenarios.offline import submit_code
+from gateway.scenarios.transactions import fetch_transaction
 from gateway.scenarios.verification import Question, verify_signature
 from gateway.store.tables import attempts, events, transactions
 from hsm.device import Device
@@ -174,3 +175,22 @@ def test_nothing_is_decided_while_the_device_is_away(
         found = run(_submit(any_bench, codes))
     assert [type(each) for each in found] == [DeviceUnavailable] * len(codes)
     assert [each["status"] for each in run(_submit(any_bench, codes))] == ["confirmed"] * len(codes)
+
+
+def test_who_asks_for_a_transaction_together_with_its_owner_is_not_told_of_it(
+    any_bench: Bench, phones: dict[str, Phone]
+):
+    names = [name for name, _ in _codes(any_bench, phones)]
+    with opened_bench(any_bench.ctx.database, any_bench.device) as other:
+        stranger = other.asker
+
+    async def all_at_once() -> list[Any]:
+        asked = [(any_bench.asker, names[0]), (stranger, names[0]), (any_bench.asker, names[1])]
+        calls = [
+            fetch_transaction(any_bench.ctx, *each) for each in [*asked, (any_bench.asker, "txn_unknown")]
+        ]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    found = run(all_at_once())
+    assert [each["id"] for each in (found[0], found[2])] == names[:2]
+    assert [each.problem.code for each in (found[1], found[3])] == ["not_found"] * 2

@@ -116,11 +116,11 @@ def _transactions() -> dict[str, Question]:
         "transactions.count_failure": lambda c: transactions.count_failure(c, PENDING),
         "transactions.read_content": lambda c: transactions.read_content(c, PENDING, 0, 20),
         "transactions.insert_attempts": lambda c: transactions.insert_attempts(
-            c, [replace(each, id="att_new") for each in transactions.attempts_of(c, SETTLED)]
+            c, [replace(each, id="att_new") for each in transactions.attempts_of(c, [SETTLED])[SETTLED]]
         ),
         "transactions.count_not_accepted": lambda c: transactions.count_not_accepted(c, SETTLED),
         "transactions.was_used": lambda c: transactions.was_used(c, "ks_unknown"),
-        "transactions.attempts_of": lambda c: transactions.attempts_of(c, SETTLED),
+        "transactions.attempts_of": lambda c: transactions.attempts_of(c, NAMES),
     }
 
 
