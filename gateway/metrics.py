@@ -170,22 +170,35 @@ def published(settings: Settings, ctx: Context | None, role: str) -> Iterator[No
     if not settings.metrics_bind:
         yield
         return
-    host, _, port = settings.metrics_bind.rpartition(":")
     made = registry(ctx, role, has_worker=role in ("all", "worker"))
     end = end_of(settings) if role in ("all", "application", "client") else None
     if end is not None:
         made.register(_Certificate(end))
-    server, thread = _listening(host.strip("[]"), int(port), settings.workers, made)
-    _log.info("metrics", address=f"{host}:{server.server_port}")
-    try:
+    with _listening(settings, made) as address:
+        _log.info("metrics", address=address)
         yield
+
+
+def require_free(settings: Settings) -> None:
+    """Raise SettingsError now if the figures could not be published: before there are processes to fail, each."""
+    if settings.metrics_bind:
+        with _listening(settings, CollectorRegistry()):
+            pass
+
+
+@contextmanager
+def _listening(settings: Settings, made: CollectorRegistry) -> Iterator[str]:
+    host, _, port = settings.metrics_bind.rpartition(":")
+    server, thread = _listen(host.strip("[]"), int(port), settings.workers, made)
+    try:
+        yield f"{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _listening(host: str, port: int, processes: int, made: CollectorRegistry) -> Any:
+def _listen(host: str, port: int, processes: int, made: CollectorRegistry) -> Any:
     """Listen at the first port that is free: each of several processes of a door has figures of its own."""
     error: Exception | None = None
     for number in range(port, port + processes):
@@ -195,5 +208,6 @@ def _listening(host: str, port: int, processes: int, made: CollectorRegistry) ->
             error = exc
     why = getattr(error, "strerror", None) or "not an address"
     raise SettingsError(
-        f"Cannot listen on {host}:{port}: {why}. Free it, or name another in COUNTERSIGN_METRICS_BIND."
+        f"Cannot listen on {host}:{port}: {why}. Free it, or name another in COUNTERSIGN_METRICS_BIND: "
+        "each role needs one of its own."
     )

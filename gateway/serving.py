@@ -23,7 +23,7 @@ from gateway.clock import SystemClock
 from gateway.doors import make_doors, make_post
 from gateway.hung import end_process
 from gateway.logs import configure_logs
-from gateway.metrics import published
+from gateway.metrics import published, require_free
 from gateway.roles import Role
 from gateway.scenarios import house_values
 from gateway.scenarios.context import Context
@@ -197,7 +197,7 @@ def _stop_event() -> asyncio.Event:
 def serve_door(settings: Settings, role: Role) -> None:
     """Serve one door with as many processes as the settings say; each opens token and database for itself."""
     with open_context(settings):
-        pass  # what is wrong is said here, once, before any process is started
+        require_free(settings)  # what is wrong is said here, once, before any process is started
     config = _config(settings, role)
     config.workers = settings.workers
     # What is under way is answered before a process ends; what waits is told to stop waiting, see gateway.stopping.

@@ -133,13 +133,16 @@ def _answers(gateway: Gateway, further: int = 0) -> bool:
         return False
 
 
-def test_an_address_that_is_taken_is_told(gateway: Gateway):
+@pytest.mark.parametrize("words", [["serve"], ["serve", "application"]], ids=" ".join)
+def test_an_address_that_is_taken_is_told_in_one_line(gateway: Gateway, words: list[str]):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         gateway.extra["COUNTERSIGN_METRICS_BIND"] = f"127.0.0.1:{taken.getsockname()[1]}"
-        gateway.start("serve", wait=False).wait(30)
-    assert "COUNTERSIGN_METRICS_BIND" in gateway.log_file.read_text()
+        assert gateway.start(*words, wait=False).wait(30) == 1
+    [line] = [line for line in gateway.log_file.read_text().splitlines() if line]
+    assert line.startswith("countersign: Cannot listen on")
+    assert "COUNTERSIGN_METRICS_BIND" in line
 
 
 def test_whether_it_is_ready_tells_of_the_canary(gateway: Gateway):
