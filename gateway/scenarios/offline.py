@@ -170,25 +170,11 @@ def _prove(ctx: Context, asked: _Asked, facts: _Facts) -> _Guess:
 
 def _settle_all(connection: Connection, guesses: Sequence[tuple[_Asked, _Guess]]) -> list[_Settled]:
     """Decide in one unit, one after the other."""
-    settled: list[_Settled] = []
-    for asked, guess in guesses:
-        failures = _settle(connection, asked.asker, guess, asked.origin)
-        settled.append((failures, _view(connection, guess.transaction) if failures == 0 else None))
-    return settled
+    return [_settle(connection, asked.asker, guess, asked.origin) for asked, guess in guesses]
 
 
-def _view(connection: Connection, transaction: Transaction) -> dict[str, Any]:
-    settled = transactions.find_transaction(connection, transaction.application_id, transaction.id)
-    assert settled is not None
-    return transaction_view(settled, transactions.attempts_of(connection, [settled.id])[settled.id])
-
-
-def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> int | None:
-    """Decide under the lock of the user's row.
-
-    Returns 0 for a settled transaction, or how often the user failed in a row by now; None if it was cancelled because
-    too much speaks against the answer.
-    """
+def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin) -> _Settled:
+    """Decide under the lock of the user's row."""
     application, transaction = asker.application, guess.transaction
     user = users.lock_user(connection, application.id, transaction.user_id)
     if user is None:
@@ -198,11 +184,12 @@ def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin)
     if keyset is None or _why_unusable(asker, transaction, keyset, guess.now) is not None:
         raise Refusal("no_active_keys", "the keyset ended meanwhile")
     if guess.receipt is None:
-        return _refuse(connection, asker, guess, origin)
+        return _refuse(connection, asker, guess, origin), None
     if guess.scored is not None and guess.scored.is_above:
         _refuse_by_score(connection, asker, guess, guess.scored, origin)
-        return None
-    users.clear_failures(connection, application.id, user.user_id)
+        return None, None
+    if user.failures:
+        users.clear_failures(connection, application.id, user.user_id)
     status = transaction_rules.next_status(TransactionStatus.PENDING, TransactionAction.APPROVE)
     won = transactions.settle_transaction(
         connection, transaction.id, status=status, reason=None, now=guess.now, before_expiry=True
@@ -210,8 +197,7 @@ def _settle(connection: Connection, asker: Asker, guess: _Guess, origin: Origin)
     if not won:
         raise _settled_refusal(connection, transaction)
     transactions.insert_attempts(connection, [_attempt(guess, Outcome.ACCEPTED)])
-    settling.announce(connection, application, transaction.id, origin, guess.now)
-    return 0
+    return 0, transaction_view(*settling.announce(connection, application, transaction.id, origin, guess.now))
 
 
 def _settled_refusal(connection: Connection, transaction: Transaction) -> Refusal:

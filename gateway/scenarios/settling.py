@@ -41,11 +41,15 @@ def announce(
     origin: Origin,
     now: datetime,
     scoring: dict[str, Any] | None = None,
-) -> None:
-    """Record the final state and put its callback into the outbox, in the unit that settled it."""
+) -> tuple[Transaction, list[Attempt]]:
+    """Record the final state and put its callback into the outbox, in the unit that settled it.
+
+    Returns the transaction as it is now, with every attempt at it.
+    """
     transaction = transactions.find_transaction(connection, application.id, transaction_id)
     assert transaction is not None
-    decisive = decisive_attempt(connection, transaction_id)
+    attempts = transactions.attempts_of(connection, [transaction_id])[transaction_id]
+    decisive = decisive_of(attempts)
     record(connection, [settled_event(transaction, decisive, origin, now)])
     enqueue(
         connection,
@@ -56,6 +60,7 @@ def announce(
         transaction_id=transaction.id,
         url=transaction.callback_url,
     )
+    return transaction, attempts
 
 
 def settled_event(transaction: Transaction, decisive: Attempt | None, origin: Origin, now: datetime) -> Event:
