@@ -107,7 +107,8 @@ class Door:
         def walk(case: Case, data: strategies.DataObject) -> None:
             def draw(strategy: Any) -> Any:
                 is_first = not statuses
-                return True if is_first and strategy is YES_OR_NO else data.draw(strategy)
+                drawn = data.draw(strategy)  # always: what is drawn may not depend on what was drawn before
+                return True if is_first and strategy is YES_OR_NO else drawn
 
             amend(draw, case)
             answer = case.call(self.url, session=self.session, timeout=SECONDS_MOST, verify=str(self.ca_file))
