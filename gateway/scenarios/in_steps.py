@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 from gateway.refusals import Outage, Refusal
 from gateway.scenarios.context import Context
-from gateway.store.database import Connection
+from gateway.store.database import Blocked, Collision, Connection
 from gateway.wire.errors import WireError
-from hsm.errors import DeviceUnavailable
+from hsm.errors import DeviceUnavailable, KeyElsewhere
 from hsm.keys import FleetingRef
 
 Asked = TypeVar("Asked")
@@ -56,19 +56,21 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
     def _here(self, ctx: Context, group: Sequence[Asked]) -> Sequence[tuple[Proved, Settled] | Exception]:
         try:
             proved = self._prove_all(ctx, group)
-        except (DeviceUnavailable, Outage):
-            raise
         except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
-            if len(group) == 1:
-                return [error]
-            return [found for asked in group for found in self._alone(ctx, asked)]
+            if len(group) == 1 or _concerns_all(error):
+                return [error] * len(group)
+            return self._each_alone(ctx, group)
         return self._settle_all(ctx, group, proved)
 
-    def _alone(self, ctx: Context, asked: Asked) -> Sequence[tuple[Proved, Settled] | Exception]:
-        try:
-            return self._here(ctx, [asked])
-        except (DeviceUnavailable, Outage) as error:
-            return [error]
+    def _each_alone(
+        self, ctx: Context, group: Sequence[Asked]
+    ) -> Sequence[tuple[Proved, Settled] | Exception]:
+        done: list[tuple[Proved, Settled] | Exception] = []
+        for number, asked in enumerate(group):
+            done += self._here(ctx, [asked])
+            if _concerns_all(done[-1]):  # nobody waits in vain for what the one before waited for
+                return [*done, *[done[-1]] * (len(group) - number - 1)]
+        return done
 
     def _prove_all(self, ctx: Context, group: Sequence[Asked]) -> list[Proved | Exception]:
         with ctx.database.reading() as connection:
@@ -99,6 +101,13 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
             return found if isinstance(found, Exception) else (each, found)
 
         return [told(number, each) for number, each in enumerate(proved)]
+
+
+def _concerns_all(error: object) -> bool:
+    """Say whether device or database are away; a key may be away with a token while the others' are there."""
+    return isinstance(error, DeviceUnavailable | Outage) and not isinstance(
+        error, KeyElsewhere | Blocked | Collision
+    )
 
 
 def _said(step: Callable[..., Proved], *args: object) -> Proved | Exception:

@@ -19,6 +19,7 @@ from gateway.scenarios import house_values, housekeeping, rotation
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.together import Together
 from gateway.scenarios.token_watch import shown
+from gateway.scenarios.verification import Question, verify_signature
 from gateway.scenarios.version_watch import VersionWatch
 from gateway.settings import Settings
 from gateway.store import house_keys
@@ -152,6 +153,29 @@ def test_in_a_batch_nobody_waits_for_the_token_that_another_needs(two: Two) -> N
         return list(await asyncio.gather(*(answers.decide(request) for request in requests)))
 
     assert run(decide()) == [None, None]  # each is asked for alone then
+    two.bring_back()
+
+
+def test_of_those_who_ask_together_the_one_whose_keys_are_on_the_lost_token_alone_comes_again(
+    two: Two,
+) -> None:
+    questions = []
+    for user in ("bob", "carol"):
+        name = run(two.bench.ask_to_confirm(user))
+        run(two.bench.approve(two.phones[user], _shown(name)))
+        ((step, code),) = two.bench.rows(f"SELECT step, code FROM attempts WHERE transaction_id = '{name}'")  # noqa: S608
+        asked = {"about_id": name, "operation": "approve", "step": step, "code": bytes(code)}
+        questions.append(Question(**asked, content_sha256=None, signature=None))
+    two.first.stop()
+
+    async def ask() -> list[object]:
+        asked = [verify_signature(two.bench.ctx, two.bench.asker, each, ORIGIN) for each in questions]
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    of_bob, of_carol = run(ask())
+    assert isinstance(of_bob, KeyElsewhere)
+    assert isinstance(of_carol, dict)
+    assert of_carol["valid"]
     two.bring_back()
 
 
