@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import pytest
 import sqlalchemy as sa
 
 from gateway import assembly
@@ -39,6 +40,18 @@ from tests.counterparts.phone_account import Shown
 T = TypeVar("T")
 ORIGIN = Origin(request_id="req_test", action="test", address="127.0.0.1")
 SCOPES = (*DEFAULT_SCOPES, *EXTRA_SCOPES)
+WISH = Wish(
+    user_id="anna",
+    kind=Kind.SIGN,
+    title="Payment",
+    media_type="text/plain",
+    content=b"Pay 10 EUR",
+    expires_in_seconds=None,
+    callback_url=None,
+    offline=False,
+    digits=None,
+    kpublic_required=None,
+)
 
 
 class SetClock:
@@ -147,20 +160,9 @@ class Bench:
 
     async def ask_to_confirm(self, user: str, text: bytes = b"Pay 10 EUR", **changed: Any) -> str:
         """Create a transaction and return its id."""
-        wish = Wish(
-            user_id=user,
-            kind=Kind.SIGN,
-            title="Payment",
-            media_type="text/plain",
-            content=text,
-            expires_in_seconds=None,
-            callback_url=None,
-            offline=False,
-            digits=None,
-            kpublic_required=None,
-        )
+        wish = replace(WISH, user_id=user, content=text, **changed)
         once = Once(secrets.token_hex(8), bytes(32))
-        view, _ = await create_transaction(self.ctx, self.asker, replace(wish, **changed), once, ORIGIN)
+        view, _ = await create_transaction(self.ctx, self.asker, wish, once, ORIGIN)
         return str(view["id"])
 
     # What a phone asks.
@@ -218,6 +220,19 @@ class Bench:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end."""
     return asyncio.run(work)
+
+
+def counted_units(bench: Bench, patch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets a line for each unit that is begun from now on."""
+    units: list[str] = []
+    unit = type(bench.ctx.database).unit
+
+    def counted(self: Any) -> Any:
+        units.append("unit")
+        return unit(self)
+
+    patch.setattr(type(bench.ctx.database), "unit", counted)
+    return units
 
 
 @contextlib.contextmanager

@@ -10,31 +10,17 @@ import sqlalchemy as sa
 
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
-from gateway.rules.transaction import Kind
 from gateway.rules.user import UserAction
 from gateway.scenarios.creating import create_transaction
-from gateway.scenarios.drafting import Wish
 from gateway.scenarios.idempotency import Once
 from gateway.store import users
 from gateway.store.database import Blocked
 from gateway.store.tables import contents, events, idempotency, transactions
 from hsm.device import Device
 from hsm.errors import DeviceUnavailable
-from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
+from tests.scenarios.bench import ORIGIN, WISH, Bench, counted_units, opened_bench, run
 from tests.store.databases import migrated_database, opened, url_of
 
-WISH = Wish(
-    user_id="anna",
-    kind=Kind.SIGN,
-    title="Payment",
-    media_type="text/plain",
-    content=b"Pay 10 EUR",
-    expires_in_seconds=None,
-    callback_url=None,
-    offline=False,
-    digits=None,
-    kpublic_required=None,
-)
 ROWS = sa.select(transactions)
 
 
@@ -55,14 +41,7 @@ def _code(found: object) -> str:
 
 def test_what_is_asked_for_together_is_made_in_one_unit(any_bench: Bench, monkeypatch: pytest.MonkeyPatch):
     run(any_bench.enrol("anna"))
-    units: list[str] = []
-    unit = type(any_bench.ctx.database).unit
-
-    def counted(self: Any) -> Any:
-        units.append("unit")
-        return unit(self)
-
-    monkeypatch.setattr(type(any_bench.ctx.database), "unit", counted)
+    units = counted_units(any_bench, monkeypatch)
     texts = [b"Pay %d EUR" % number for number in range(5)]
     found = run(_all(*(_ask(any_bench, f"key-{text!r}", content=text) for text in texts)))
     assert len(units) == 1

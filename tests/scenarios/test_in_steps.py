@@ -19,7 +19,7 @@ from gateway.store.tables import attempts, events, transactions
 from hsm.device import Device
 from hsm.errors import DeviceUnavailable
 from tests.counterparts.phone import Phone
-from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run
+from tests.scenarios.bench import ORIGIN, Bench, counted_units, opened_bench, run
 from tests.store.databases import KINDS, migrated_database
 
 PEOPLE = ("anna", "berta", "carla")
@@ -73,18 +73,6 @@ async def _verify(bench: Bench, questions: list[Question]) -> list[Any]:
     return await asyncio.gather(*asked, return_exceptions=True)
 
 
-def _units(bench: Bench, patch: pytest.MonkeyPatch) -> list[str]:
-    units: list[str] = []
-    unit = type(bench.ctx.database).unit
-
-    def counted(self: Any) -> Any:
-        units.append("unit")
-        return unit(self)
-
-    patch.setattr(type(bench.ctx.database), "unit", counted)
-    return units
-
-
 def _wrong(code: str) -> str:
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}}"
 
@@ -93,7 +81,7 @@ def test_codes_that_come_together_are_settled_in_one_unit(
     any_bench: Bench, phones: dict[str, Phone], monkeypatch: pytest.MonkeyPatch
 ):
     codes = _codes(any_bench, phones)
-    units = _units(any_bench, monkeypatch)
+    units = counted_units(any_bench, monkeypatch)
     found = run(_submit(any_bench, codes))
     assert [(each["id"], each["status"]) for each in found] == [(name, "confirmed") for name, _ in codes]
     assert len(units) == 1
@@ -143,7 +131,7 @@ def test_questions_that_come_together_are_answered_each_by_itself(
     right = [_question(any_bench, name) for name, _ in codes]
     any_bench.write("UPDATE transactions SET title = 'Another' WHERE id = :id", id=codes[1][0])
     unknown = replace(right[0], about_id="txn_unknown")
-    units = _units(any_bench, monkeypatch)
+    units = counted_units(any_bench, monkeypatch)
     found = run(_verify(any_bench, [right[0], unknown, right[1], right[2]]))
     assert [each["valid"] for each in (found[0], found[3])] == [True] * 2
     assert [each.problem.code for each in found[1:3]] == ["not_found", "integrity_failure"]

@@ -17,7 +17,7 @@ from gateway.wire.errors import WireError
 from hsm.device import Device
 from hsm.errors import DeviceRefused, DeviceUnavailable
 from tests.counterparts.phone import Phone
-from tests.scenarios.bench import Bench, opened_bench, run
+from tests.scenarios.bench import Bench, counted_units, opened_bench, run
 from tests.store.databases import migrated_database, opened, url_of
 
 USERS = [f"user-{number}" for number in range(5)]
@@ -34,15 +34,8 @@ async def _created(bench: Bench) -> None:
 
 def test_keys_asked_for_together_are_made_in_as_many_units_as_for_one(any_bench: Bench):
     run(_created(any_bench))
-    units: list[str] = []
-    unit = type(any_bench.ctx.database).unit
-
-    def counted(self: Any) -> Any:
-        units.append("unit")
-        return unit(self)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(any_bench.ctx.database), "unit", counted)
+        units = counted_units(any_bench, patch)
         found = run(_together(any_bench, USERS))
     assert len(units) == 2
     assert [each.keyset["user"] for each in found] == USERS

@@ -9,26 +9,12 @@ import sqlalchemy as sa
 
 from gateway.refusals import Refusal
 from gateway.rules.policy import Policy
-from gateway.rules.transaction import Kind
 from gateway.scenarios.creating import create_transaction
-from gateway.scenarios.drafting import Wish
 from gateway.scenarios.idempotency import Once
 from gateway.store.tables import transactions
-from tests.scenarios.bench import ORIGIN, Bench, run
+from tests.scenarios.bench import ORIGIN, WISH, Bench, run
 
 CALLBACK = "https://bank.example/told"
-WISH = Wish(
-    user_id="anna",
-    kind=Kind.SIGN,
-    title="Payment",
-    media_type="text/plain",
-    content=b"Pay 10 EUR",
-    expires_in_seconds=None,
-    callback_url=None,
-    offline=False,
-    digits=None,
-    kpublic_required=None,
-)
 
 
 def _decided(bench: Bench, policy: Policy, callback: str | None = None) -> None:
