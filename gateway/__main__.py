@@ -1,28 +1,23 @@
 """The command line: what an operator can ask of the gateway."""
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from gateway import __version__, assembly
-from gateway.certificate import require_lasting
-from gateway.clock import SystemClock
 from gateway.commands.applications import application
+from gateway.commands.check import check, told
 from gateway.commands.doctor import doctor
 from gateway.commands.events import list_events
 from gateway.commands.keys import keys
-from gateway.commands.screen import plain, screen
+from gateway.commands.screen import screen
 from gateway.logs import configure_logs
-from gateway.pem_files import door_pin
 from gateway.refusals import Outage, Refusal
 from gateway.roles import Role, Work
-from gateway.settings import Settings, SettingsError, load_settings
+from gateway.settings import SettingsError, load_settings
 from gateway.store import schema
 from gateway.store.database import Database
 from gateway.store.schema import SchemaBehind
@@ -77,79 +72,7 @@ def _upgrade(database: Database) -> None:
     upgrade(database)
 
 
-@command.command()
-def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show the settings in force, try database and token, read keys for push and certificate; never a secret."""
-    settings = load_settings()
-    results = {"database": _try(lambda: _try_database(settings))}
-    both = results["database"] == "ok"
-    results["token"] = _try(lambda: _try_token(settings, with_database=both))
-    results["push"] = _try(lambda: _try_push(settings))
-    results["certificate"] = _try(lambda: _try_certificates(settings))
-    _show_checked(settings, results, as_json=as_json)
-    if any(result != "ok" for result in results.values()):
-        raise typer.Exit(1)
-
-
-def _show_checked(settings: Settings, results: dict[str, str], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"version": __version__, "settings": settings.shown(), "checks": results}, indent=2))
-    else:
-        _out.print(f"Countersign {__version__}", highlight=False)
-        for name, value in settings.shown().items():
-            _out.print(f"{name}={plain(value)}", soft_wrap=True, highlight=False)
-        for name, result in results.items():
-            _out.print(f"{name}: {result}", soft_wrap=True)
-
-
-def _try(probe: Callable[[], None]) -> str:
-    try:
-        probe()
-    except Outage as outage:
-        return _told(outage).removeprefix("database: ")
-    except (DeviceError, SchemaBehind, SettingsError) as error:
-        return str(error)
-    return "ok"
-
-
-def _try_certificates(settings: Settings) -> None:
-    """Raise SettingsError if that of the doors cannot be used or has ended, or that for packages cannot be read."""
-    require_lasting(settings, SystemClock())
-    door_pin(settings)
-
-
-def _try_push(settings: Settings) -> None:
-    from gateway.worker.push.configured import make_providers  # noqa: PLC0415  # as above
-
-    make_providers(settings, SystemClock())
-
-
-def _try_database(settings: Settings) -> None:
-    database = assembly.open_database(settings)
-    try:
-        schema.require_current(database)
-    finally:
-        database.close()
-
-
-def _try_token(settings: Settings, *, with_database: bool) -> None:
-    device = assembly.open_device(settings)
-    try:
-        keys = assembly.find_house_keys(device)
-        if with_database:
-            with closing(assembly.open_database(settings)) as database:
-                assembly.require_own_token(database, keys)
-        _require_nothing_told(assembly.compared(device))
-    finally:
-        device.close()
-
-
-def _require_nothing_told(lines: list[str]) -> None:
-    """Raise SettingsError for what was said of several tokens that are not all well and the same."""
-    if lines:
-        raise SettingsError("; ".join(lines))
+command.command()(check)
 
 
 @command.command()
@@ -202,7 +125,7 @@ def main() -> None:
     try:
         command()
     except Outage as outage:
-        _fail(_told(outage))
+        _fail(told(outage))
     except (PinRejected, LoginRefused) as error:
         _fail(str(error), _NOT_AGAIN)
     except (SettingsError, SchemaBehind, DeviceError, ValueError) as error:
@@ -212,17 +135,6 @@ def main() -> None:
     except Refusal as refusal:
         places = "; ".join(f"{error['pointer']}: {error['detail']}" for error in refusal.errors)
         _fail(places or refusal.detail or refusal.reason)
-
-
-def _told(outage: Outage) -> str:
-    """Return why, and what to look at; a command that met it may be run again."""
-    text = str(outage)
-    if not text.startswith("database: "):
-        return text
-    return (
-        f"{text}. Is it there, has it room and this user the rights, and do COUNTERSIGN_DATABASE_URL, "
-        "COUNTERSIGN_DATABASE_PASSWORD_FILE or COUNTERSIGN_DATA_DIR name it?"
-    )
 
 
 def _fail(text: str, status: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 import ssl
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 from cryptography import x509
@@ -21,14 +22,17 @@ def end_of(settings: Settings) -> datetime | None:
     """
     if settings.tls_certificate_file is None:
         return None
+    return _load(
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings.tls_certificate_file, settings.tls_key_file
+    )
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> datetime:
+    """Load both into the context; returns when the certificate ends."""
     try:
         # One file may hold both. A passphrase would be asked for at a terminal, where nobody sits.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            settings.tls_certificate_file,
-            settings.tls_key_file or settings.tls_certificate_file,
-            password=lambda: "",
-        )
-        chain = x509.load_pem_x509_certificates(settings.tls_certificate_file.read_bytes())
+        context.load_cert_chain(certificate, key or certificate, password=lambda: "")
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     except (OSError, ValueError) as error:  # ssl.SSLError is the former
         why = getattr(error, "strerror", None) or error
         raise SettingsError(
@@ -36,6 +40,15 @@ def end_of(settings: Settings) -> datetime | None:
             "without a passphrase, in COUNTERSIGN_TLS_CERTIFICATE_FILE and COUNTERSIGN_TLS_KEY_FILE."
         ) from None
     return chain[0].not_valid_after_utc
+
+
+def served_by(settings: Settings) -> ssl.SSLContext | None:
+    """Return TLS as a door speaks it; None without TLS. Raises SettingsError as above."""
+    if settings.tls_certificate_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(context, settings.tls_certificate_file, settings.tls_key_file)
+    return context
 
 
 def require_lasting(settings: Settings, clock: Clock) -> None:

@@ -12,15 +12,22 @@ from gateway.settings import Settings, SettingsError
 T = TypeVar("T")
 
 
-def door_pin(settings: Settings) -> bytes | None:
-    """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
+def client_authority(settings: Settings) -> x509.Certificate | None:
+    """Return the certificate of the client door's CA, the first of its file; None with public CAs."""
     if settings.client_ca_file is None:
         return None
     pem = read_pem(settings.client_ca_file.read_bytes, "CLIENT_CA_FILE")
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        return x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise SettingsError("COUNTERSIGN_CLIENT_CA_FILE holds no certificate. Name a PEM file.") from None
+
+
+def door_pin(settings: Settings) -> bytes | None:
+    """Return the SHA-256 of the public key of the client door's CA; None with public CAs."""
+    certificate = client_authority(settings)
+    if certificate is None:
+        return None
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return sha256(spki).digest()
 

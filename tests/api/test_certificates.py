@@ -60,8 +60,11 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path:
 def test_the_check_of_the_command_line_looks_at_it(tmp_path: Path, new_token: Callable[[], str]) -> None:
     gateway = Gateway(tmp_path, new_token(), Authority.make(tmp_path))
     gateway.extra["COUNTERSIGN_CLIENT_CA_FILE"] = str(tmp_path / "nowhere.pem")
+    gateway.extra["COUNTERSIGN_PUSH_WEB_KEY_FILE"] = str(gateway.authority.key_file)
+    gateway.extra["COUNTERSIGN_PUSH_WEB_CONTACT"] = "mailto:push@bank.example"
     shown = gateway.run("check", check=False).stdout
-    assert "certificate: Cannot read the file of COUNTERSIGN_CLIENT_CA_FILE: No such file" in shown
+    assert "push: ok\n" in shown
+    assert "client_ca: Cannot read the file of COUNTERSIGN_CLIENT_CA_FILE: No such file" in shown
     assert f"COUNTERSIGN_TOKEN_URI={gateway.token_uri}\n" in shown
     gateway.authority.chain_file.write_text("no certificate")
     told = json.loads(gateway.run("check", "--json", check=False).stdout)["checks"]["certificate"]
