@@ -18,7 +18,7 @@ _REMEMBERED = sa.select(idempotency).where(_THIS)
 _FINISH = (
     sa.update(idempotency)
     .where(_THIS)
-    .values(state="done", resource=sa.bindparam("to_resource"), expires_at=sa.bindparam("until"))
+    .values(resource=sa.bindparam("to_resource"), expires_at=sa.bindparam("until"))
 )
 
 _FORGET_RESULT = sa.delete(idempotency).where(_THIS, idempotency.c.resource == sa.bindparam("of_resource"))
@@ -56,7 +56,6 @@ def remember_request(
         application_id=application_id,
         key=key,
         request_sha256=request_sha256,
-        state="running",
         resource=None,
         expires_at=expires_at,
     )
@@ -84,7 +83,6 @@ def remember_results(
             "application_id": application_id,
             "key": key,
             "request_sha256": request_sha256,
-            "state": "done",
             "resource": resource,
             "expires_at": expires_at,
         }
@@ -113,7 +111,7 @@ def forget_request(connection: Connection, application_id: str, key: str) -> Non
         sa.delete(idempotency).where(
             idempotency.c.application_id == application_id,
             idempotency.c.key == key,
-            idempotency.c.state == "running",
+            idempotency.c.resource.is_(None),
         )
     )
 

@@ -257,7 +257,7 @@ replays = sa.Table(
 idempotency = sa.Table(
     "idempotency", metadata,
     sa.Column("application_id", sa.String(64), primary_key=True), sa.Column("key", sa.String(128), primary_key=True),
-    _bytes("request_sha256"), _text("state", 16), sa.Column("resource", sa.String(64), nullable=True),
+    _bytes("request_sha256"), sa.Column("resource", sa.String(64), nullable=True),  # none while the request runs
     _moment("expires_at", index=True),
 )  # fmt: skip
 

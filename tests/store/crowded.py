@@ -121,7 +121,7 @@ class _Rows:
             authcode=self._bytes("i"),
             expires_at=self._ago("-i"),
         )
-        self._add("idempotency", count, application_id=self._application("i"), key="'key_' || i", state="'done'",
+        self._add("idempotency", count, application_id=self._application("i"), key="'key_' || i",
                   request_sha256=self._bytes("i"), resource=self._name("txn_1"),
                   expires_at=self._ago("-i"))  # fmt: skip
         self._add("pushes", max(users // 4, 1), device_id="'dev_' || i", version="1", tries="0",

@@ -41,3 +41,16 @@ def test_marks_of_one_moment_go_together(database: Database):
         guards.use_authcodes(connection, [(f"ks_{number}", bytes(32)) for number in range(9)], old)
     _forget(database)
     assert _left(database) == [0, 0]
+
+
+def test_a_key_is_freed_while_its_request_runs_and_never_afterwards(database: Database):
+    with database.unit() as connection:
+        for key in ("key_1", "key_2"):
+            guards.remember_request(connection, "app_1", key, bytes(32), NOW)
+        guards.finish_request(connection, "app_1", "key_2", "txn_1", NOW)
+        for key in ("key_1", "key_2"):
+            guards.forget_request(connection, "app_1", key)
+        assert guards.remember_request(connection, "app_1", "key_1", bytes(32), NOW) is None
+        kept = guards.remember_request(connection, "app_1", "key_2", bytes(32), NOW)
+    assert kept is not None
+    assert kept.resource == "txn_1"

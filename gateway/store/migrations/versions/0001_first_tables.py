@@ -100,7 +100,6 @@ def upgrade() -> None:
         sa.Column("application_id", sa.String(length=64), nullable=False),
         sa.Column("key", sa.String(length=128), nullable=False),
         sa.Column("request_sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("resource", sa.String(length=64), nullable=True),
         sa.Column("expires_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("application_id", "key", name=op.f("pk_idempotency")),
