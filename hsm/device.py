@@ -115,10 +115,6 @@ class Device(House):
         """Close all sessions; nothing works afterwards. The module stays loaded."""
         self._guard.close()
 
-    def reopen(self) -> None:
-        """Initialise the module and log in again. Other devices of this process follow at their next call."""
-        self._guard.replace()
-
     @property
     def recovery(self) -> Recovery:
         """Whether it can be reached."""

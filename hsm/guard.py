@@ -10,7 +10,6 @@ Each operation waits for its turn, takes the lock, and runs in a session. If it 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -79,7 +78,6 @@ class Guard:
         self._canary_gate = Gate(1, limits.sessions)
         self._tally = Tally()
         self._reinitialisations = 0
-        self._replacing = threading.Lock()
         self.recovery = Recovery(self._attempt, limits.pace, self._turn_away, limits.lost_seconds)
         self._connection: Connection | None = None
         if alone:
@@ -121,17 +119,6 @@ class Guard:
             return  # a call is in the module for ever: nobody can be alone in it, and the process ends anyway
         with self.module.lock.exclusive(self.limits.wait_seconds):
             self._disconnect()
-
-    def replace(self) -> None:
-        """Initialise the module and connect again, here and now."""
-        with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
-            self._disconnect()
-            try:
-                self.module.reinitialize()
-                self._connection = self._connected()
-            except BaseException:
-                self.recovery.begin()  # nothing is connected now: it goes on trying
-                raise
 
     def snapshot(self) -> Snapshot:
         """Return the figures of this moment."""
@@ -254,7 +241,7 @@ class Guard:
 
     def _attempt(self) -> None:
         """Make the device usable again. Raises DeviceError. Runs in the thread of the recovery."""
-        with self._replacing, self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
+        with self.module.lock.exclusive(self.limits.wait_seconds), self._watched():
             if self._connection is not None and self._connection.is_alive() and self._connection.is_shown():
                 return
             known = 0 if self._connection is None else len(self._connection.handles)

@@ -21,6 +21,7 @@ from hsm.handles import find_one
 from hsm.keys import KeyKind, KeyRef
 from hsm.wrapping import Strategy
 from tests.hsm.programs import Program
+from tests.hsm.reopening import reopen
 
 LABEL = "countersign-user-khmac"
 
@@ -92,7 +93,7 @@ def test_a_module_on_which_no_way_works_is_refused_with_the_reasons(own_device: 
 
 
 def test_the_start_leaves_no_throw_away_key(own_device: Device):
-    own_device.reopen()
+    reopen(own_device)
     labels = [label for _, label in own_device._sweep()]
     assert labels == ["countersign-binding-1"]
 

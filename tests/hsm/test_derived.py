@@ -25,6 +25,7 @@ from hsm.errors import DeviceRefused
 from hsm.keys import DerivedRef, PointRef
 from hsm.limits import Limits
 from tests.hsm.programs import Program
+from tests.hsm.reopening import reopen
 
 KEK = bytes(range(32))
 
@@ -92,7 +93,7 @@ def test_a_derived_key_is_the_same_after_a_reopening_and_in_another_process(
 ):
     key = some_key()
     expected = small_device.mac(key, b"data")
-    small_device.reopen()
+    reopen(small_device)
     assert small_device.mac(key, b"data") == expected
     other = program(f"""
 from hsm.device import Device
@@ -227,7 +228,7 @@ def test_after_a_recovery_no_key_is_held_and_all_compute_the_same(small_device: 
     keys = [some_key() for _ in range(4)]
     macs = [small_device.mac(key, b"x") for key in keys]
     made = small_device.snapshot().fleeting.made
-    small_device.reopen()
+    reopen(small_device)
     assert small_device.snapshot().fleeting.size == 0
     assert [small_device.mac(key, b"x") for key in keys] == macs
     assert small_device.snapshot().fleeting.made == made + 4

@@ -19,6 +19,7 @@ from hsm.faults import Fault, classify
 from hsm.handles import find_one
 from hsm.keys import KeyKind, KeyRef
 from tests.hsm.programs import Program
+from tests.hsm.reopening import reopen
 
 Run = Callable[[str], Program]
 
@@ -137,7 +138,7 @@ def test_finding_4_after_reinitialisation_no_key_computes_with_anothers_handle(o
     alice, bob = (KeyRef(KeyKind.SECRET, secrets.token_bytes(16)) for _ in range(2))
     own_device.issue(secrets.token_bytes(32), [alice.id, bob.id], "countersign-user-khmac")
     macs = own_device.mac(alice, b"data"), own_device.mac(bob, b"data")
-    own_device.reopen()
+    reopen(own_device)
     assert own_device.mac(bob, b"data") == macs[1]  # the first handle now is bob's
     assert own_device.mac(alice, b"data") == macs[0]
 

@@ -21,6 +21,7 @@ from hsm.sessions import SessionPool, open_session
 from hsm.templates import hmac_key
 from hsm.wrapping import destroy_all, generate
 from tests.hsm.programs import Program
+from tests.hsm.reopening import reopen
 from tests.tokens import pin_file_of
 
 LABEL = "countersign-user-khmac"
@@ -140,7 +141,7 @@ def test_a_handle_is_looked_up_once_per_epoch(own_device: Device):
     assert own_device.warm() == 4
     first = own_device._guard._connection
     assert len(first.handles) == 4
-    own_device.reopen()
+    reopen(own_device)
     second = own_device._guard._connection
     assert second is not first
     assert second.epoch == first.epoch + 1
@@ -153,7 +154,7 @@ def test_a_handle_is_looked_up_once_per_epoch(own_device: Device):
 def test_other_devices_of_the_process_follow_a_reinitialisation(own_device: Device, device: Device):
     key = device.house_key("binding")
     expected = device.mac(key, b"x")
-    own_device.reopen()
+    reopen(own_device)
     assert device.mac(key, b"x") == expected
     assert not device._guard._connection.epoch < own_device._guard._connection.epoch
 
