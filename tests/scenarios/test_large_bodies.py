@@ -24,7 +24,7 @@ class Caller:
 
     api_key: str
     body: bytes
-    declared: bool = True
+    length: str = "declared"
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     is_read: bool = False
     status: int = 0
@@ -36,8 +36,10 @@ class Caller:
             "content-type": "application/json",
             "idempotency-key": str(id(self)),
         }
-        if self.declared:
+        if self.length == "declared":
             headers["content-length"] = str(len(self.body))
+        if self.length == "declared as small, and sent in chunks":  # the server reads the chunks then
+            headers |= {"content-length": "10", "transfer-encoding": "chunked"}
         path = "/v1/transactions"
         scope = {
             "type": "http",
@@ -64,7 +66,7 @@ def _body(text: str) -> bytes:
     return json.dumps({"user": "nobody", "media_type": "text/plain", "text": text}).encode()
 
 
-@pytest.mark.parametrize("length", ["declared", "not declared"])
+@pytest.mark.parametrize("length", ["declared", "not declared", "declared as small, and sent in chunks"])
 def test_only_so_many_large_requests_of_one_application_are_read_at_a_time(bench: Bench, length: str) -> None:
     async def attack() -> None:
         clock = bench.clock
@@ -75,7 +77,7 @@ def test_only_so_many_large_requests_of_one_application_are_read_at_a_time(bench
                 bench.ctx, f"{name} {length}", None, DEFAULT_SCOPES, bench.asker.application.policy
             )
             keys.append(new.api_key)
-        greedy = [Caller(keys[0], _body("x" * LARGE), length == "declared") for _ in range(3 * MOST)]
+        greedy = [Caller(keys[0], _body("x" * LARGE), length) for _ in range(3 * MOST)]
         sending = [asyncio.create_task(caller.call(door)) for caller in greedy]
         # Another's are read meanwhile, and small ones of the same application as well.
         for key, size in ((keys[1], LARGE), (keys[0], 10)):
