@@ -88,13 +88,17 @@ class Room(Generic[Item, Result]):
             raise DeviceUnavailable("the device is busy: too much waits for it")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
+        place = _Place(item, future, loop.time() + patience if patience else 0.0)
+        self._waiting.append(place)
         if patience:
-            self._waiting.append(_Place(item, future, loop.time() + patience))
             loop.call_later(patience + _TICK_SECONDS, self._start)
         else:
-            self._waiting.append(_Place(item, future, 0.0))
             self._start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:  # or going away would be a way to have more places than others
+            self._waiting = [each for each in self._waiting if each is not place]
+            raise
 
     def _start(self) -> None:
         if self._next is None and len(self._under_way) < self._at_once and self._is_due():
@@ -121,7 +125,7 @@ class Room(Generic[Item, Result]):
         self._start()  # for the rest, if there is a rest and room for it
         results: Sequence[Result | Exception]
         try:
-            results = await self._work([place.item for place in batch])
+            results = await self._work([place.item for place in batch]) if batch else []
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait
             results = [error] * len(batch)
         for place, result in zip(batch, results, strict=True):

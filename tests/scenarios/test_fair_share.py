@@ -134,6 +134,36 @@ def test_who_asks_for_very_much_leaves_places_to_wait_for_the_others() -> None:
     assert run(ask()) == [*([GREEDY] * 40), OTHER]
 
 
+def test_who_goes_away_leaves_its_place_in_a_room_to_the_others() -> None:
+    batches: list[list[str]] = []
+
+    async def ask() -> str:
+        gate = asyncio.Event()
+
+        async def work(items: list[str]) -> list[str]:
+            batches.append(items)
+            await gate.wait()
+            return items
+
+        room = Room(work, most=4, waiting_most=8)
+        for _ in range(8):  # over HTTP/2, a caller that breaks its connection takes all of its requests away
+            with on_behalf_of(GREEDY):
+                asked = [asyncio.create_task(room.ask(GREEDY)) for _ in range(4)]
+            await asyncio.sleep(0.01)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        with on_behalf_of(OTHER):
+            other = asyncio.create_task(room.ask(OTHER))
+        await asyncio.sleep(0.01)
+        gate.set()
+        async with asyncio.timeout(SOON_SECONDS):
+            return await other
+
+    assert run(ask()) == OTHER
+    assert batches == [[GREEDY] * 4, [OTHER]]
+
+
 def test_streams_that_are_far_behind_read_within_the_share_of_their_application(bench: Bench) -> None:
     gate = Gate()
 
