@@ -18,6 +18,7 @@ from hypercorn.config import Config
 from hypercorn.run import run as hypercorn_run
 
 from gateway.assembly import open_context, open_store_access
+from gateway.broken_lines import mend_server
 from gateway.certificate import end_of, tell_end
 from gateway.clock import SystemClock
 from gateway.doors import make_doors, make_post
@@ -41,6 +42,7 @@ _COLLECT_AFTER = (10_000, 20, 20)  # objects; collections of the younger ones
 # How long a closed TLS connection waits for the other side to say goodbye. asyncio takes 30 s where the server
 # names no time, and hypercorn names none: an idle client would keep a stopping process alive for that long.
 asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 2.0
+mend_server()
 
 
 def _config(settings: Settings, role: Role) -> Config:
