@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.store.database import Collision
 from gateway.store.many import insert_new, insert_where_new
 from gateway.store.tables import idempotency, replays
 
@@ -92,8 +93,10 @@ def remember_results(
 
 
 def find_request(connection: Connection, application_id: str, key: str) -> Remembered:
-    """Return what is remembered under a key that is taken."""
-    row = connection.execute(_REMEMBERED, {"of_application": application_id, "of_key": key}).one()
+    """Return what is remembered under a key that is taken. Raises Collision if it was given back at this moment."""
+    row = connection.execute(_REMEMBERED, {"of_application": application_id, "of_key": key}).one_or_none()
+    if row is None:
+        raise Collision("an idempotency key was given back while it was asked for")
     return Remembered(request_sha256=row.request_sha256, resource=row.resource)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from gateway.refusals import Refusal
 from gateway.rules.policy import Policy
 from gateway.scenarios.creating import create_transaction
 from gateway.scenarios.idempotency import Once
+from gateway.store import guards
 from gateway.store.tables import transactions
-from tests.scenarios.bench import ORIGIN, WISH, Bench, run
+from hsm.device import Device
+from tests.scenarios.bench import ORIGIN, WISH, Bench, opened_bench, run
+from tests.store.databases import migrated_database
 
 CALLBACK = "https://bank.example/told"
 
@@ -53,3 +57,23 @@ def test_no_transaction_waits_longer_than_the_policy_lets_any(bench: Bench):
     run(_asked(bench, "one"))
     [row] = bench.rows(sa.select(transactions))
     assert row.expires_at - row.created_at == timedelta(seconds=60)
+
+
+def test_a_key_that_is_given_back_while_it_is_asked_for_once_more_is_free(
+    tmp_path: Path, own_device: Device, monkeypatch: pytest.MonkeyPatch
+):
+    find = guards.find_request
+    with migrated_database("postgresql", tmp_path) as database, opened_bench(database, own_device) as bench:
+        run(bench.enrol("anna"))
+        key = bench.asker.application.id, "one"
+        with database.unit() as connection:
+            guards.remember_request(connection, *key, bytes(32), bench.clock.now())
+
+        def find_too_late(*asked: Any) -> Any:
+            with database.unit() as another:  # the request that had the key failed, in another process
+                guards.forget_request(another, *key)
+            return find(*asked)
+
+        monkeypatch.setattr(guards, "find_request", find_too_late)
+        _, new = run(_asked(bench, "one"))
+        assert new
