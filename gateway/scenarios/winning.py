@@ -1,28 +1,24 @@
 """Which requests of a batch are won, and what is written of them: all of it in one unit."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from gateway.refusals import Outage
-from gateway.rules.callback import CallbackType
 from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Transaction, TransactionStatus
-from gateway.scenarios import confirmation, settling
+from gateway.scenarios import confirmation
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.confirmation import Answer
 from gateway.scenarios.context import Context
-from gateway.scenarios.deliveries import make_delivery
 from gateway.scenarios.phone_reading import pending_list, request_event, waiting_of
 from gateway.scenarios.recording import record, use_requests
-from gateway.store import deliveries, transactions, users
+from gateway.scenarios.settling_together import Win, settle_in_time, write_down
+from gateway.store import users
 from gateway.store.database import Connection
-from gateway.store.events import Event
-from gateway.store.transactions import Attempt
 
 _log = structlog.get_logger("gateway")
 
@@ -86,9 +82,15 @@ class Answered(Listed):
         return {self.mark, self.transaction.id}
 
     @property
-    def url(self) -> str | None:
-        """Where the callback goes; None if nobody is told."""
-        return self.transaction.callback_url or self.caller.application.callback_url
+    def win(self) -> Win:
+        """What is kept and told of it if it wins."""
+        return Win(
+            application=self.caller.application,
+            transaction=self.transaction,
+            status=self.status,
+            attempt=confirmation.attempt_of(self.caller, self.answer, Outcome.ACCEPTED),
+            origin=self.caller.origin,
+        )
 
 
 Proved = Listed | Answered
@@ -128,14 +130,10 @@ def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) ->
     seen = users.find_users(connection, {each.user for each in listed.values()} - free.keys()) | free
     # A keyset changes only together with its user's version, so nothing of what was proved has changed.
     _keep(proved, lambda each: seen.get(each.user) == each.caller.user)
-    groups: defaultdict[tuple[TransactionStatus, bool], list[str]] = defaultdict(list)
-    for each in answered:
-        groups[each.status, each.url is not None].append(each.transaction.id)
-    numbers: dict[str, int] = {}
-    for (status, told), ids in groups.items():
-        numbers |= transactions.settle_transactions(connection, ids, status, now, told=told)
+    wins = [each.win for each in answered]
+    numbers = settle_in_time(connection, wins, now)
     _keep(proved, lambda each: not isinstance(each, Answered) or each.transaction.id in numbers)
-    settled = _write_down(connection, answered, numbers, now)
+    settled = write_down(connection, wins, numbers, now)
     record(connection, [*settled, *(request_event(each.caller) for each in listed.values())])
     # What a phone is told is made here: a row that cannot be told is found out while nothing is durable yet.
     return {
@@ -149,37 +147,3 @@ def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:
     lost = {number for number, each in proved.items() if not is_won(each)}
     if lost:
         raise _Lost(lost)
-
-
-def _write_down(
-    connection: Connection, won: Sequence[Answered], numbers: dict[str, int], now: datetime
-) -> list[Event]:
-    """Write down what was answered, and return the events that tell of it."""
-    attempts = [confirmation.attempt_of(each.caller, each.answer, Outcome.ACCEPTED) for each in won]
-    settled = [replace(each.transaction, status=each.status, settled_at=now) for each in won]
-    transactions.insert_attempts(connection, attempts)
-    told = [
-        _delivery(each, transaction, attempt, numbers[transaction.id], now)
-        for each, transaction, attempt in zip(won, settled, attempts, strict=True)
-        if each.url is not None
-    ]
-    deliveries.insert_deliveries(connection, told, now)
-    return [
-        settling.settled_event(transaction, attempt, each.caller.origin, now)
-        for each, transaction, attempt in zip(won, settled, attempts, strict=True)
-    ]
-
-
-def _delivery(
-    each: Answered, transaction: Transaction, attempt: Attempt, number: int, now: datetime
-) -> deliveries.Delivery:
-    assert each.url is not None
-    return make_delivery(
-        each.caller.application,
-        each.url,
-        CallbackType(f"transaction.{transaction.status}"),
-        settling.settled_data(transaction, attempt),
-        now,
-        transaction_id=transaction.id,
-        sequence=number,
-    )
