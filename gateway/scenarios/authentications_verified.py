@@ -16,10 +16,10 @@ from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.authentications import message_of
 from gateway.scenarios.context import Context
+from gateway.scenarios.questions import Question, missing_proofs, status_then
 from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
-from gateway.scenarios.verification import Question, missing_proofs, status_then
 from gateway.store import authentications, keysets, users
 from gateway.store.authentications import Authentication
 from gateway.store.database import Connection

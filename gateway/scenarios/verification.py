@@ -1,6 +1,5 @@
 """Was this signed: verifying a past answer with the keys of that moment, long after the content is gone."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +15,11 @@ from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.in_steps import Steps
+from gateway.scenarios.questions import Question, missing_proofs, status_then
 from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
 from gateway.store import keysets, transactions, users
-from gateway.store.authentications import Authentication
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
 from gateway.wire import base64s
@@ -28,21 +27,6 @@ from gateway.wire import signature as signatures
 from gateway.wire.message import Message, Operation
 from gateway.wire.timestep import format_time, unix_seconds
 from hsm.keys import FleetingRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What an application asks to have verified: a code (32 bytes, or a few digits), a signature (DER), or both.
-
-    ``about_id`` names the transaction that was answered, or the authentication that was made.
-    """
-
-    about_id: str
-    operation: str
-    content_sha256: bytes | None
-    step: int
-    code: bytes | str | None
-    signature: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,21 +218,6 @@ def _code_matches(
     return given and proofs.short_code_matches(ctx, keyset, message, code, transaction.digits)
 
 
-def missing_proofs(question: Question, given: Attempt | Authentication) -> list[str]:
-    """Return the proofs that were given then and that the question does not show."""
-    pairs = {"code": (given.code, question.code), "signature": (given.signature, question.signature)}
-    return [name for name, (then, shown) in pairs.items() if then is not None and shown is None]
-
-
-def status_then(keyset: Keyset, then: datetime) -> str:
-    """Return the state that a keyset was in at a moment."""
-    if keyset.ended_at is not None and keyset.ended_at <= then:
-        return str(keyset.status)
-    if keyset.registered_at is not None and keyset.registered_at <= then:
-        return "active"
-    return "issued"
-
-
 def _no_key(transaction: Transaction) -> dict[str, Any]:
     return {
         "valid": False,
@@ -262,11 +231,6 @@ def _no_key(transaction: Transaction) -> dict[str, Any]:
         "keyset_status_then": None,
         "keyset_status_now": None,
     }
-
-
-def digest_of(content: bytes) -> bytes:
-    """Return the digest under which content enters a message."""
-    return hashlib.sha256(content).digest()
 
 
 def _record(

@@ -20,7 +20,7 @@ from gateway.scenarios.authentications_passed_on import (
     pass_on,
 )
 from gateway.scenarios.authentications_verified import verify_authentication
-from gateway.scenarios.verification import Question
+from gateway.scenarios.questions import Question
 from gateway.store import applications
 from gateway.wire.bodies import Proofs
 from gateway.wire.errors import WireError

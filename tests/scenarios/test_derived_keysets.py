@@ -11,7 +11,8 @@ from gateway.rules.keyset import Delivery, Keyset, KeysetStatus
 from gateway.rules.policy import Policy, Residency
 from gateway.rules.user import UserAction
 from gateway.scenarios import housekeeping, policies
-from gateway.scenarios.verification import Question, verify_signature
+from gateway.scenarios.questions import Question
+from gateway.scenarios.verification import verify_signature
 from gateway.wire import keyname
 from hsm.device import Device
 from tests.counterparts.phone import Phone

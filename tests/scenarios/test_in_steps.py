@@ -13,8 +13,9 @@ from gateway.refusals import Refusal
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
 from gateway.scenarios.offline import submit_code
+from gateway.scenarios.questions import Question
 from gateway.scenarios.transactions import fetch_transaction
-from gateway.scenarios.verification import Question, verify_signature
+from gateway.scenarios.verification import verify_signature
 from gateway.store.tables import attempts, events, transactions
 from hsm.device import Device
 from hsm.errors import DeviceUnavailable

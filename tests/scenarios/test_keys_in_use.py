@@ -11,7 +11,8 @@ from gateway.rules.keyset import Delivery, KeysetStatus
 from gateway.rules.policy import Policy
 from gateway.rules.user import UserAction
 from gateway.scenarios import device_lifecycle, housekeeping
-from gateway.scenarios.verification import Question, verify_signature
+from gateway.scenarios.questions import Question
+from gateway.scenarios.verification import verify_signature
 from tests.counterparts.phone import Phone
 from tests.counterparts.phone_account import Shown
 from tests.scenarios.bench import ORIGIN, Bench, opened_bench, run

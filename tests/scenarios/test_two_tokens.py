@@ -17,9 +17,10 @@ from gateway.metrics import registry
 from gateway.rules.user import UserAction
 from gateway.scenarios import house_values, housekeeping, rotation
 from gateway.scenarios.authentication import ClientRequest
+from gateway.scenarios.questions import Question
 from gateway.scenarios.together import Together
 from gateway.scenarios.token_watch import shown
-from gateway.scenarios.verification import Question, verify_signature
+from gateway.scenarios.verification import verify_signature
 from gateway.scenarios.version_watch import VersionWatch
 from gateway.settings import Settings
 from gateway.store import house_keys

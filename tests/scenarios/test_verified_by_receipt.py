@@ -12,7 +12,8 @@ from gateway.refusals import Refusal
 from gateway.rules.policy import from_json
 from gateway.scenarios.authentications_verified import verify_authentication
 from gateway.scenarios.offline import submit_code
-from gateway.scenarios.verification import Question, verify_signature
+from gateway.scenarios.questions import Question
+from gateway.scenarios.verification import verify_signature
 from gateway.store.tables import attempts
 from hsm.device import Device
 from tests.counterparts.phone import Phone

@@ -21,7 +21,7 @@ from gateway.scenarios import (
 from gateway.scenarios.context import Context
 from gateway.scenarios.creating import SMALL_BYTES, create_transaction
 from gateway.scenarios.drafting import Wish
-from gateway.scenarios.verification import Question, digest_of
+from gateway.scenarios.questions import Question, digest_of
 from gateway.store.history import Wanted
 from gateway.wire import base64s
 from gateway.wire.code import LEAST_DIGITS, MOST_DIGITS, check_short_code
