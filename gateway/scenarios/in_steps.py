@@ -1,11 +1,12 @@
 """How do requests of one kind that arrive together go the same way together: gather, prove, settle?
 
-One hop to a thread, one reading, one turn at the device and one unit for all of them, by the same functions as for one
-alone. What is refused about one is nobody else's matter; where a step fails for another reason, each goes by itself.
+One hop to a thread, one reading, one turn at the device and one unit for all of them. What is refused about one is
+nobody else's matter; where a step fails for another reason, each goes by itself.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -21,28 +22,37 @@ Known = TypeVar("Known")
 Proved = TypeVar("Proved")
 Settled = TypeVar("Settled")
 
+Item = TypeVar("Item")
+
 _MOST, _AT_ONCE = 32, 1
+
+
+class Left(Enum):
+    """What a group says of one that it leaves without a trace, to be settled by itself."""
+
+    LEFT = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps(Generic[Asked, Known, Proved, Settled]):
-    """What is done for one request, step by step. A step says no by a Refusal or a WireError.
+    """What is done for requests of one kind, step by step. No is said by a Refusal or a WireError.
 
     Args:
         kind: what is asked, one word.
-        gather: reads what the database knows.
+        gather: reads what the database knows, or says why not (``for_each``), of each of a group.
         keys_of: names the keys that ``prove`` uses and that are not on the token.
         prove: asks the device; no unit is open, and nothing is changed.
         order: a text by which a group is put in order, so that everywhere rows are locked in one order.
-        settle: writes what came of each. What it raises about one has each of the group settled by itself.
+        settle: writes what came of each of a group. It leaves those that are not settled like the others, unless the
+            group is one alone. What it raises has each of the group settled by itself.
     """
 
     kind: str
-    gather: Callable[[Connection, Asked], Known]
+    gather: Callable[[Connection, Sequence[Asked]], Sequence[Known | Exception]]
     keys_of: Callable[[Known], Sequence[FleetingRef]]
     prove: Callable[[Context, Asked, Known], Proved]
     order: Callable[[Proved], str]
-    settle: Callable[[Connection, Sequence[tuple[Asked, Proved]]], list[Settled]]
+    settle: Callable[[Connection, Sequence[tuple[Asked, Proved]]], Sequence[Settled | Left]]
 
     async def ask(self, ctx: Context, asked: Asked) -> tuple[Proved, Settled]:
         """Return what was proved and settled for the request, or raise why not."""
@@ -74,7 +84,7 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
 
     def _prove_all(self, ctx: Context, group: Sequence[Asked]) -> list[Proved | Exception]:
         with ctx.database.reading() as connection:
-            known = [_said(self.gather, connection, asked) for asked in group]
+            known = self.gather(connection, group)
 
         def prove(turn: Context, pair: tuple[Asked, Known | Exception]) -> Proved | Exception:
             asked, found = pair
@@ -91,13 +101,20 @@ class Steps(Generic[Asked, Known, Proved, Settled]):
     ) -> Sequence[tuple[Proved, Settled] | Exception]:
         right = {number: each for number, each in enumerate(proved) if not isinstance(each, Exception)}
         numbers = sorted(right, key=lambda number: self.order(right[number]))
-        settled = ctx.unit_of_all_here(self.settle, [(group[number], right[number]) for number in numbers])
+        pairs = [(group[number], right[number]) for number in numbers]
+        settled = ctx.unit_of_all_here(self.settle, pairs)
+        away: Exception | None = None
+        for place, pair in enumerate(pairs):
+            if settled[place] is Left.LEFT:
+                found = settled[place] = away or ctx.unit_of_all_here(self.settle, [pair])[0]
+                away = found if isinstance(found, Exception) and _concerns_all(found) else None
         done = dict(zip(numbers, settled, strict=True))
 
         def told(number: int, each: Proved | Exception) -> tuple[Proved, Settled] | Exception:
             if isinstance(each, Exception):
                 return each
             found = done[number]
+            assert not isinstance(found, Left)
             return found if isinstance(found, Exception) else (each, found)
 
         return [told(number, each) for number, each in enumerate(proved)]
@@ -108,6 +125,11 @@ def _concerns_all(error: object) -> bool:
     return isinstance(error, DeviceUnavailable | Outage) and not isinstance(
         error, KeyElsewhere | Blocked | Collision
     )
+
+
+def for_each(step: Callable[[Item], Known], items: Sequence[Item]) -> list[Known | Exception]:
+    """Return what a step gives for each of these, or why it refuses."""
+    return [_said(step, item) for item in items]
 
 
 def _said(step: Callable[..., Proved], *args: object) -> Proved | Exception:

@@ -1,10 +1,12 @@
 """How does a phone without a network see a transaction: all of it as the text of a QR code, while that is allowed?"""
 
 from gateway.refusals import Refusal
+from gateway.rules.policy import Policy
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.scenarios import bindings, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
+from gateway.scenarios.transactions import load_transaction
 from gateway.store import transactions
 from gateway.store.database import Connection
 from gateway.wire.offline import CONTENT_BYTES, OfflineTransaction
@@ -33,25 +35,22 @@ async def show_offline(ctx: Context, asker: Asker, transaction_id: str) -> str:
 
 
 def _gather_content(connection: Connection, asker: Asker, transaction_id: str) -> tuple[Transaction, bytes]:
-    transaction = load_offline(connection, asker, transaction_id)
+    transaction = load_transaction(connection, asker, transaction_id)
+    require_offline(transaction, asker.application.policy)
     if transaction.size > CONTENT_BYTES:
         detail = f"Content of more than {CONTENT_BYTES} bytes has no offline form."
         raise Refusal("not_allowed_by_policy", "too large for a QR code", detail=detail)
     return transaction, transactions.read_content(connection, transaction.id, 0, transaction.size)
 
 
-def load_offline(connection: Connection, asker: Asker, transaction_id: str) -> Transaction:
-    """Return a transaction that may be answered by a short code, or refuse."""
-    transaction = transactions.find_transaction(connection, asker.application.id, transaction_id)
-    if transaction is None:
-        raise Refusal("not_found", "unknown transaction")
+def require_offline(transaction: Transaction, policy: Policy) -> None:
+    """Refuse unless the transaction may be answered by a short code."""
     if not transaction.offline:
         detail = "The transaction was created without offline confirmation."
         raise Refusal("not_allowed_by_policy", "no short code is accepted", detail=detail)
     # The policy may have changed since. Whatever forbids something is in force at once.
-    if not asker.application.policy.offline_allowed:
+    if not policy.offline_allowed:
         detail = "The policy does not allow offline confirmation."
         raise Refusal("not_allowed_by_policy", "no short code is accepted any more", detail=detail)
     if transaction.status is not TransactionStatus.PENDING:
         raise Refusal("transaction_settled")
-    return transaction

@@ -53,7 +53,7 @@ class StoreAccess:
             return run()
 
     async def unit_of_all(
-        self, work: Callable[[Connection, Sequence[Item]], list[T]], items: Sequence[Item]
+        self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], items: Sequence[Item]
     ) -> list[T | Exception]:
         """Run ``work(connection, items)`` as one unit, or, if that fails, for each item in a unit of its own.
 
@@ -62,7 +62,7 @@ class StoreAccess:
         return await self.in_store_thread(partial(self.unit_of_all_here, work, items)) if items else []
 
     def unit_of_all_here(
-        self, work: Callable[[Connection, Sequence[Item]], list[T]], items: Sequence[Item]
+        self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], items: Sequence[Item]
     ) -> list[T | Exception]:
         """Do the same in this thread."""
         if not items:

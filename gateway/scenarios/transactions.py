@@ -25,6 +25,17 @@ def load_transaction(connection: Connection, asker: Asker, transaction_id: str) 
     return transaction
 
 
+def find_own(connection: Connection, asked: Sequence[tuple[Asker, str]]) -> list[Transaction | None]:
+    """Return for each who asks for a transaction what there is of its application under that id."""
+    known = transactions.find_transactions(connection, list({name for _, name in asked}))
+
+    def own(asker: Asker, name: str) -> Transaction | None:
+        found = known.get(name)
+        return found if found is not None and found.application_id == asker.application.id else None
+
+    return [own(*each) for each in asked]
+
+
 async def fetch_transaction(
     ctx: Context, asker: Asker, transaction_id: str, wait_seconds: float = 0
 ) -> dict[str, Any]:
@@ -45,17 +56,15 @@ async def _views_together(
 
 
 def _views(connection: Connection, asked: Sequence[tuple[Asker, str]]) -> list[dict[str, Any] | Exception]:
-    """Return what is told of transactions to those who ask for them; each only of its own."""
-    known = transactions.find_transactions(connection, [name for _, name in asked])
-    answers = transactions.attempts_of(connection, list(known))
-
-    def view(asker: Asker, name: str) -> dict[str, Any] | Exception:
-        found = known.get(name)
-        if found is None or found.application_id != asker.application.id:
-            return Refusal("not_found", "unknown transaction")
-        return transaction_view(found, answers[name])
-
-    return [view(*each) for each in asked]
+    """Return what is told of transactions to those who ask for them."""
+    found = find_own(connection, asked)
+    answers = transactions.attempts_of(connection, {each.id for each in found if each is not None})
+    return [
+        Refusal("not_found", "unknown transaction")
+        if each is None
+        else transaction_view(each, answers[each.id])
+        for each in found
+    ]
 
 
 async def list_transactions(

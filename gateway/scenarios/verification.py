@@ -14,11 +14,12 @@ from gateway.rules.user import User
 from gateway.scenarios import bindings, keynames, proofs
 from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
-from gateway.scenarios.in_steps import Steps
+from gateway.scenarios.in_steps import Steps, for_each
 from gateway.scenarios.questions import Question, missing_proofs, status_then
 from gateway.scenarios.receipts import vouched_message
 from gateway.scenarios.recording import Origin, make_event, record
 from gateway.scenarios.representation import code_view
+from gateway.scenarios.transactions import find_own
 from gateway.store import keysets, transactions, users
 from gateway.store.database import Connection
 from gateway.store.transactions import Attempt
@@ -67,19 +68,25 @@ async def verify_signature(ctx: Context, asker: Asker, question: Question, origi
     return verdict
 
 
-def _gather(connection: Connection, asked: _Asked) -> _Facts:
-    application_id, question = asked.asker.application.id, asked.question
-    transaction = transactions.find_transaction(connection, application_id, question.about_id)
-    if transaction is None:
-        raise Refusal("not_found", "unknown transaction")
-    user = users.find_user(connection, application_id, transaction.user_id)
-    assert user is not None
-    candidates = []
-    for attempt in transactions.attempts_of(connection, [transaction.id])[transaction.id]:
-        keyset = keysets.find_keyset(connection, attempt.keyset_id)
-        if keyset is not None and attempt.step == question.step:
-            candidates.append(_Candidate(attempt, keyset))
-    return _Facts(transaction, user, candidates)
+def _gather(connection: Connection, group: Sequence[_Asked]) -> list[_Facts | Exception]:
+    found = find_own(connection, [(asked.asker, asked.question.about_id) for asked in group])
+    known = [each for each in found if each is not None]
+    people = users.find_users(connection, {(each.application_id, each.user_id) for each in known})
+    given = transactions.attempts_of(connection, {each.id for each in known})
+    theirs = keysets.find_keysets(connection, {each.keyset_id for some in given.values() for each in some})
+
+    def facts(pair: tuple[_Asked, Transaction | None]) -> _Facts:
+        asked, transaction = pair
+        if transaction is None:
+            raise Refusal("not_found", "unknown transaction")
+        candidates = [
+            _Candidate(attempt, theirs[attempt.keyset_id])
+            for attempt in given[transaction.id]
+            if attempt.keyset_id in theirs and attempt.step == asked.question.step
+        ]
+        return _Facts(transaction, people[transaction.application_id, transaction.user_id], candidates)
+
+    return for_each(facts, list(zip(group, found, strict=True)))
 
 
 def _keys_of(facts: _Facts) -> list[FleetingRef]:

@@ -36,6 +36,7 @@ _CAN_CONFIRM = sa.select(keysets.c.user_id, keysets.c.status).where(
 )
 _OF_USERS = sa.select(keysets).where(_OF_THESE_USERS).order_by(keysets.c.id)
 _BY_ID = sa.select(keysets).where(keysets.c.id == sa.bindparam("id"))
+_BY_IDS = sa.select(keysets).where(among(keysets.c.id, "ids"))
 _WITH_USERS = (
     sa.select(keysets, users)
     .join(
@@ -62,6 +63,12 @@ def find_keyset(connection: Connection, keyset_id: str) -> Keyset | None:
     """Return the keyset of this id, whatever its state, or None."""
     row = connection.execute(_BY_ID, {"id": keyset_id}).one_or_none()
     return None if row is None else _keyset(row)
+
+
+def find_keysets(connection: Connection, keyset_ids: Collection[str]) -> dict[str, Keyset]:
+    """Return the keysets of these ids that there are, by id."""
+    found = [_keyset(row) for row in connection.execute(_BY_IDS, {"ids": keyset_ids})]
+    return {keyset.id: keyset for keyset in found}
 
 
 def find_with_users(connection: Connection, keyset_ids: Sequence[str]) -> dict[str, tuple[Keyset, User]]:

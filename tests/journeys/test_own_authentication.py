@@ -46,9 +46,8 @@ def test_a_phone_authenticates_its_user_and_the_bank_verifies_it(bank: Bank, pho
 
 
 def test_a_bank_passes_on_what_the_phone_gave_it(stage: Stage, bank: Bank) -> None:
-    phone = stage.phone(
-        bank=bank
-    )  # its own: in the first second of a minute the other test gives this very content
+    # Its own: in the first second of a minute the other test gives this very content.
+    phone = stage.phone(bank=bank)
     content = f"Log in to Bank, {phone.account.user}, {format_time(phone.now().replace(second=0))}".encode()
     message = phone.message(3, TEXT, hashlib.sha256(content).digest())
     given: Json = {"media_type": TEXT, "content": base64.b64encode(content).decode(), **phone.proofs(message)}
