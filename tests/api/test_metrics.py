@@ -10,7 +10,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.measures import CATALOGUE
+from gateway.measures import CATALOGUE, Figure
+from gateway.rules.event import EventType
 from tests.gateways import ROOT, Authority, Gateway, free_port
 
 ALERTS = ROOT / "docs" / "guides" / "monitoring.md"
@@ -154,11 +155,38 @@ def test_whether_it_is_ready_tells_of_the_canary(gateway: Gateway):
     until(sung)
 
 
-def test_the_rules_for_alarms_name_figures_and_labels_that_exist():
-    rules = "\n".join(re.findall(r"```yaml\n(.*?)```", ALERTS.read_text(), re.DOTALL))
-    used = re.findall(r"(countersign_\w+)(?:\{([^}]*)\})?", rules)
+RULES = "\n".join(re.findall(r"```yaml\n(.*?)```", ALERTS.read_text(), re.DOTALL))
+NOT_OURS = {"instance", "job", "le"}  # labels that Prometheus gives
+
+
+def _figure(name: str) -> Figure:
+    return CATALOGUE[re.sub("_(bucket|sum|count)$", "", name)]
+
+
+def test_the_rules_for_alarms_name_figures_labels_and_values_that_exist():
+    used = re.findall(r"(countersign_\w+)(?:\{([^}]*)\})?", RULES)
     assert len(used) >= 8
     for name, labels in used:
-        figure = CATALOGUE[re.sub("_(bucket|sum|count)$", "", name)]
+        figure = _figure(name)
         assert (name == figure.name) == (figure.kind != "histogram"), name
-        assert set(re.findall(r"(\w+)=", labels)) <= set(figure.labels), name
+        for label, wanted in re.findall(r'(\w+)="([^"]*)"', labels):
+            assert label in figure.labels, name
+            if label in ("state", "outcome", "duty"):
+                assert f"`{wanted}`" in figure.about, (name, wanted)
+
+
+def test_the_rules_for_alarms_sum_by_labels_that_their_figures_have():
+    for expression in re.findall(r"expr: (.*)", RULES):
+        by = re.findall(r"by \(([^)]*)\)", expression)
+        wanted = {label.strip() for labels in by for label in labels.split(",")} - NOT_OURS
+        for name in re.findall(r"countersign_\w+", expression):
+            assert wanted <= set(_figure(name).labels), expression
+
+
+def test_what_to_do_is_told_of_every_alarm_and_every_event_that_deserves_one():
+    alarms, events = ALERTS.read_text().partition("## What to do")[2].split("Of the [events]")
+    assert re.findall(r"`(Countersign\w+)`", alarms) != []
+    assert set(re.findall(r"`(Countersign\w+)`", alarms)) == set(re.findall(r"alert: (\w+)", RULES))
+    named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", events))
+    assert len(named) > 4
+    assert named <= {str(each) for each in EventType}
