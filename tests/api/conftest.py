@@ -1,6 +1,7 @@
 """The stage of tests/journeys, a phone for each module, and a transaction for each test."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -31,6 +32,11 @@ def phone(stage: Stage) -> Phone:
 
 
 @pytest.fixture
-def probe(stage: Stage, phone: Phone) -> Probe:
-    """A fresh transaction on that phone, and what tests ask about it."""
+def probe(stage: Stage, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """A fresh transaction on that phone, and what tests ask about it.
+
+    The phone's clock stands still: what a test puts together from two looks at it is of one step.
+    """
+    moment = datetime.now(UTC)
+    monkeypatch.setattr(phone, "clock", lambda: moment)
     return Probe(stage, phone, stage.ask(phone))

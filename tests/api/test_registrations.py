@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -20,8 +21,9 @@ REGISTER = "keys.register"
 
 @pytest.fixture
 def fresh(stage: Stage) -> Phone:
-    """A phone that has its package and is not registered."""
-    return stage.enrol(stage.user())
+    """A phone that has its package and is not registered; its clock stands still, for a step may end at any moment."""
+    moment = datetime.now(UTC)
+    return stage.enrol(stage.user(), clock=lambda: moment)
 
 
 def _proved(phone: Phone, answer: Answer) -> bool:
@@ -103,7 +105,7 @@ WRONG: dict[str, Callable[[Phone], Json]] = {
     },
     "fingerprint": lambda _: {"fingerprint": b64(bytes(32))},
     "key": lambda phone: {"kpublic": b64(_with_another_key(phone).public_spki())},
-    "step": lambda phone: {"step": phone.step() - 1},
+    "step": lambda phone: {"step": phone.step() + 1},
 }
 
 
