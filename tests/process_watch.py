@@ -38,7 +38,7 @@ class ProcessWatch:
 
     def lines(self) -> set[str]:
         """The command lines that were seen."""
-        return {line.replace(b"\0", b" ").decode().strip() for _, line, _ in self.seen}
+        return {line.replace(b"\0", b" ").decode().strip() for _, line, _ in list(self.seen)}
 
     def _watch(self) -> None:
         while not self._over.wait(PAUSE_SECONDS):

@@ -84,13 +84,14 @@ def test_asking_for_the_headers_alone_opens_no_stream(stage: Stage) -> None:
 
 
 def test_there_are_no_more_streams_than_there_may_be_and_who_hangs_up_makes_room(stage: Stage) -> None:
+    bank = stage.bank_with(validity_days=364)  # its own: the door may not have noticed yet that another hung up
     with contextlib.ExitStack() as held:
         for _ in range(STREAMS_MOST):
-            held.enter_context(following(stage.foreign))
-        refused = stage.foreign.request("GET", PATH)
+            held.enter_context(following(bank))
+        refused = bank.request("GET", PATH)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
         with following(stage.bank) as other:
             assert next(other._dispatched())[0] == "position"
-    end = time.monotonic() + 10
-    while stage.foreign.request("HEAD", PATH).status_code != OPEN:
+    end = time.monotonic() + 30
+    while bank.request("HEAD", PATH).status_code != OPEN:
         assert time.monotonic() < end

@@ -24,9 +24,15 @@ class Worker:
         return [ValueError(number) if number < 0 else 2 * number for number in batch]
 
 
+async def _turns() -> None:
+    """Let all go on that can: by turns of the loop, for a time may be over when nobody had one yet."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
 async def _asked(room: Room[int, int], *numbers: int) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(room.ask(number)) for number in numbers]
-    await asyncio.sleep(0.01)
+    await _turns()
     return tasks
 
 
@@ -49,6 +55,8 @@ def test_batches_that_may_be_under_way_together_share_what_waits():
         worker = Worker()
         room: Room[int, int] = Room(worker.work, most=10, at_once=2)
         tasks = await _asked(room, *range(1, 10))
+        while len(worker.batches) < 2:  # the rest waits a moment after so many
+            await _turns()
         tasks += await _asked(room, 10, 11)
         assert worker.batches == [[1, 2, 3, 4, 5], [6, 7, 8, 9]]
         worker.may_go_on.set()
@@ -121,7 +129,7 @@ def test_who_is_patient_comes_along_with_others_and_starts_a_batch_only_in_the_e
         worker.may_go_on.set()
         room: Room[int, int] = Room(worker.work, most=10)
         patient = [asyncio.create_task(room.ask(number, 60)) for number in (1, 2)]
-        await asyncio.sleep(0.01)
+        await _turns()
         assert worker.batches == []
         assert await room.ask(3) == 6
         assert await asyncio.gather(*patient) == [2, 4]
@@ -138,10 +146,10 @@ def test_the_end_of_a_batch_starts_none_for_those_who_are_patient():
         room: Room[int, int] = Room(worker.work, most=10)
         first = await _asked(room, 1)
         patient = asyncio.create_task(room.ask(2, 60))
-        await asyncio.sleep(0.01)
+        await _turns()
         worker.may_go_on.set()
         await asyncio.gather(*first)
-        await asyncio.sleep(0.01)
+        await _turns()
         assert worker.batches == [[1]]
         assert await room.ask(3) == 6
         assert await patient == 4

@@ -50,7 +50,7 @@ async def _wait(
     bench: Bench, request: ClientRequest, meanwhile: Callable[[], Awaitable[Any]]
 ) -> dict[str, Any] | None:
     """Ask and wait as at the door; `meanwhile` happens between the two."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(25):
         mark = Mark.now(bench.ctx)
         (decided,) = await _decide(bench, [request])
         assert decided is not None

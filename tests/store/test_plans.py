@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.store.database import Connection, Database
+from gateway.store.tables import metadata
 from tests.store.asked import QUESTIONS, functions
 from tests.store.crowded import fill, learn
 from tests.store.databases import KINDS, migrated_database
@@ -39,12 +40,21 @@ _BELIEVE = "UPDATE pg_class SET reltuples = reltuples * 1000 WHERE relnamespace 
 def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database in which much has happened, as it stands at a gateway: SQLite has no statistics there."""
     with migrated_database(request.param, tmp_path_factory.mktemp("crowded")) as database:
+        if not database.is_sqlite:
+            _leave_alone(database)
         fill(database, users=ROWS, settled=2 * ROWS, pending=ROWS // 2)
         if not database.is_sqlite:
             learn(database)
             with database.unit() as connection:
                 connection.exec_driver_sql(_BELIEVE)
         yield database
+
+
+def _leave_alone(database: Database) -> None:
+    """Keep PostgreSQL from looking at its tables by itself meanwhile: it would find that it was made to believe things."""
+    with database.unit() as connection:
+        for table in metadata.sorted_tables:
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} SET (autovacuum_enabled = off)")
 
 
 def _plans(database: Database, name: str, *settings: str) -> list[Plan]:

@@ -1,6 +1,7 @@
 """Are the versions of several users raised together for all of them, or is it said that they were not?"""
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -65,8 +66,20 @@ def test_they_are_locked_one_after_the_other_as_they_are_given(postgresql: Datab
     with postgresql.unit() as connection:
         users.count_failure(connection, APPLICATION, "berta")  # which is no other sight of its keysets
         second.start()
-        second.join(0.2)
+        _until_one_waits(postgresql)
         with postgresql.unit() as third:
             assert [*users.lock_free_users(third, ids)] == [(APPLICATION, "clara")]
     second.join(10)
     assert raised == [True]
+
+
+def _until_one_waits(database: Database) -> None:
+    """Wait until somebody waits for a lock in this database."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    end = time.monotonic() + 30
+    while True:
+        with database.reading() as connection:
+            if connection.execute(sa.text(waits)).scalar_one():
+                return
+        assert time.monotonic() < end
+        time.sleep(0.01)

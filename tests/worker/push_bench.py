@@ -53,7 +53,7 @@ def settings_for(
     return Settings(**(named | more))  # type: ignore[arg-type]
 
 
-async def wake_due(ctx: Context, settings: Settings, clock: Clock, seconds_most: float = 3) -> int:
+async def wake_due(ctx: Context, settings: Settings, clock: Clock, seconds_most: float = 20) -> int:
     """Make one try of what is due and see it to its end; return how many."""
     waker = Waker(ctx, make_providers(settings, clock), seconds_most)
     try:
@@ -62,7 +62,7 @@ async def wake_due(ctx: Context, settings: Settings, clock: Clock, seconds_most:
         await waker.close()
 
 
-def wake(bench: Bench, settings: Settings, seconds_most: float = 3) -> int:
+def wake(bench: Bench, settings: Settings, seconds_most: float = 20) -> int:
     """Run ``wake_due`` on the bench."""
     return run(wake_due(bench.ctx, settings, bench.clock, seconds_most))
 

@@ -48,7 +48,7 @@ def _ask_and_wake(bench: Bench, settings: Settings, times: int = 1) -> None:
     """Have anna's phone woken so many times by one worker."""
 
     async def work() -> None:
-        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 3)
+        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 20)
         for _ in range(times):
             await bench.ask_to_confirm("anna")
             await waker.start_due()
@@ -93,7 +93,7 @@ def test_one_access_token_serves_many_pushes_until_shortly_before_its_end(
     enrol(bench, "anna", FCM, fcm.install())
 
     async def work() -> None:
-        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 3)
+        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 20)
         for minutes in (0, 30, 24, 2):  # the token ends after an hour; at 56 minutes it is renewed
             bench.clock.move(minutes=minutes)
             await bench.ask_to_confirm("anna")
@@ -113,7 +113,7 @@ def test_one_connection_and_one_provider_token_serve_many_pushes_to_iphones(
     enrol(bench, "anna", APNS, apns.install())
 
     async def work() -> None:
-        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 3)
+        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 20)
         for minutes in (0, 30, 19, 2):
             bench.clock.move(minutes=minutes)
             await bench.ask_to_confirm("anna")
@@ -217,7 +217,7 @@ def test_an_access_token_that_was_taken_back_is_asked_for_anew_at_the_next_try(
     enrol(bench, "anna", FCM, fcm.install())
 
     async def work() -> None:
-        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 3)
+        waker = Waker(bench.ctx, make_providers(settings, bench.clock), 20)
         for _ in range(2):
             await bench.ask_to_confirm("anna")
             await waker.start_due()
