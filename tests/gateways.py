@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +35,31 @@ EXTRA_SCOPES = (
 )  # fmt: skip
 
 
-def free_port() -> int:
-    """Return a port of the loopback that is free now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+def _held_port(port: int = 0) -> socket.socket:
+    """Hold a port of the loopback, any by default: a server may listen there, and the system gives it to nobody else.
+
+    The socket is bound and never listens, so whoever calls is refused; servers share a port that is held like this.
+    """
+    held = socket.socket()
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
+def free_port(number: int = 1) -> int:
+    """Return a port of the loopback that is free until this process ends, the first of so many in a row."""
+    while True:
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            first = held.enter_context(_held_port())
+            port = int(first.getsockname()[1])
+            others = [held.enter_context(_held_port(port + further)) for further in range(1, number)]
+            for each in (first, *others):
+                each.detach()  # stays open
+            return port
 
 
 def _run_anew(words: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -89,7 +110,10 @@ class Gateway:
     anew: bool = False  # each command is a program of its own from its first import on
 
     def __post_init__(self) -> None:
-        self.application_port, self.client_port = free_port(), free_port()
+        held = [_held_port(), _held_port()]
+        self.application_port, self.client_port = (int(each.getsockname()[1]) for each in held)
+        for each in held:
+            weakref.finalize(self, os.close, each.detach())
         self.log_file = self.folder / "gateway.log"
 
     @property

@@ -22,7 +22,7 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 def gateway(tmp_path: Path, token_uri: str) -> Iterator[Gateway]:
     """A gateway that publishes its figures, not started yet."""
     made = Gateway(tmp_path, token_uri, Authority.make(tmp_path))
-    made.extra |= {"COUNTERSIGN_METRICS_BIND": f"127.0.0.1:{free_port()}", "COUNTERSIGN_CANARY_SECONDS": "1"}
+    made.extra |= {"COUNTERSIGN_METRICS_BIND": f"127.0.0.1:{free_port(2)}", "COUNTERSIGN_CANARY_SECONDS": "1"}
     made.run("init")
     yield made
     made.stop()
@@ -66,6 +66,7 @@ def test_a_gateway_publishes_every_figure_of_the_catalogue_and_no_other(gateway:
     with gateway.bank(shown["api_key"]) as bank:
         bank.create_user("alice-of-the-metrics")
     until(lambda: value(read(gateway), "countersign_canary_runs_total", outcome="ok") > 1)
+    until(lambda: 'duty="sweep",outcome="ok"' in page(gateway))
     samples = read(gateway)
     assert published(gateway) == {figure.name: figure.kind for figure in CATALOGUE.values()}
     for name, found in samples.items():

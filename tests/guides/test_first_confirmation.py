@@ -2,22 +2,16 @@
 
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 
+from tests.gateways import free_port
 from tests.guides.terminal import MARK, Step, follow, missing, steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "first-confirmation.md"
 PASSWORD, OFFICER = "correct horse", "an officer's pin"
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from gateway.worker.posting import NotDelivered, Post, send
-from tests.gateways import Authority
+from tests.gateways import Authority, free_port
 from tests.scenarios.bench import Bench, run
 from tests.worker import receivers
 from tests.worker.conftest import UseBench
@@ -57,9 +57,7 @@ def test_an_endless_body_is_not_read(bench_for: UseBench, post: Post):
 
 
 def test_nobody_there_is_a_failed_try(bench_for: UseBench, post: Post):
-    with RawReceiver(OK) as receiver:
-        url = receiver.url
-    with bench_for(url) as bench:
+    with bench_for(f"http://127.0.0.1:{free_port()}/callbacks") as bench:
         assert _try(bench, post) == ("pending", 1, "no connection: ConnectError (Connection refused)")
 
 
