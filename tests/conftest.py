@@ -21,7 +21,7 @@ structlog.configure(
     ]
 )
 
-# The same examples in each run, and no limit of time for one of them: whoever stops the process for a moment is no fault.
+# The same examples in each run, and no limit of time for one: that a process stood still for a moment is no fault.
 settings.register_profile(
     "house", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

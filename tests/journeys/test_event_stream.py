@@ -84,7 +84,8 @@ def test_asking_for_the_headers_alone_opens_no_stream(stage: Stage) -> None:
 
 
 def test_there_are_no_more_streams_than_there_may_be_and_who_hangs_up_makes_room(stage: Stage) -> None:
-    bank = stage.bank_with(validity_days=364)  # its own: the door may not have noticed yet that another hung up
+    # A bank of its own: the door may not have noticed yet that another hung up.
+    bank = stage.bank_with(validity_days=364)
     with contextlib.ExitStack() as held:
         for _ in range(STREAMS_MOST):
             held.enter_context(following(bank))

@@ -257,13 +257,15 @@ def test_a_secret_on_a_command_line_or_in_an_environment_is_found(tmp_path: Path
     said, inherited = (Needle.of_text(name, secrets.token_hex(16)) for name in ("said", "inherited"))
     waiting = [sys.executable, "-c", "input()", said.raw.decode()]
     environment = {**os.environ, "MARK": str(tmp_path), "PIN": inherited.raw.decode()}
-    with ProcessWatch(str(tmp_path)) as watch:
-        with subprocess.Popen(waiting, env=environment, stdin=subprocess.PIPE) as running:
-            deadline = time.monotonic() + FOLD_SECONDS
-            while not any(said.raw.decode() in line for line in watch.lines()):
-                assert time.monotonic() < deadline, "nobody looked"
-                time.sleep(0.02)
-            running.communicate(b"\n")
+    with (
+        ProcessWatch(str(tmp_path)) as watch,
+        subprocess.Popen(waiting, env=environment, stdin=subprocess.PIPE) as running,
+    ):
+        deadline = time.monotonic() + FOLD_SECONDS
+        while not any(said.raw.decode() in line for line in watch.lines()):
+            assert time.monotonic() < deadline, "nobody looked"
+            time.sleep(0.02)
+        running.communicate(b"\n")
     found = search(watch.heaps(), [said, inherited])
     assert any(line.startswith("said") and "command line" in line for line in found)
     assert any(line.startswith("inherited") and "environment" in line for line in found)

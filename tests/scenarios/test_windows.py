@@ -1,4 +1,4 @@
-"""Where exactly do the windows for the time of a request and for the step of an answer end, both by a clock that stands?"""
+"""Where exactly do the windows for the time of a request and for the step of an answer end, by a clock that stands?"""
 
 from datetime import timedelta
 
@@ -11,7 +11,8 @@ PENDING, APPROVE = "transactions.pending", "transactions.approve"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "is_in_time"), [(-302, False), (-301, False), (-300, True), (300, True), (301, False), (302, False)]
+    ("seconds", "is_in_time"),
+    [(-302, False), (-301, False), (-300, True), (300, True), (301, False), (302, False)],
 )
 def test_a_request_is_in_time_up_to_five_minutes_before_and_after(
     bench: Bench, *, seconds: int, is_in_time: bool

@@ -51,7 +51,7 @@ def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def _leave_alone(database: Database) -> None:
-    """Keep PostgreSQL from looking at its tables by itself meanwhile: it would find that it was made to believe things."""
+    """Keep PostgreSQL from looking at its tables by itself: it would find out what it was made to believe."""
     with database.unit() as connection:
         for table in metadata.sorted_tables:
             connection.exec_driver_sql(f"ALTER TABLE {table.name} SET (autovacuum_enabled = off)")
