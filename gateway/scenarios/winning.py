@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-from gateway.refusals import Outage
 from gateway.rules.confirmation import Outcome
 from gateway.rules.transaction import Transaction, TransactionStatus
 from gateway.scenarios import confirmation
@@ -18,7 +17,7 @@ from gateway.scenarios.phone_reading import pending_list, request_event, waiting
 from gateway.scenarios.recording import record, use_requests
 from gateway.scenarios.settling_together import Win, settle_in_time, write_down
 from gateway.store import users
-from gateway.store.database import Connection
+from gateway.store.database import Blocked, Collision, Connection
 
 _log = structlog.get_logger("gateway")
 
@@ -106,15 +105,20 @@ class _Lost(Exception):
 
 
 def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[dict[int, Proved], Lists]:
-    """Decide in one unit; return what was won, and the lists that have something in them."""
+    """Decide in one unit; return what was won, and the lists that have something in them.
+
+    Raises:
+        Outage: the database is away; nobody knows whether the unit is durable.
+    """
     while proved:
         try:
             with ctx.database.unit() as connection:
                 return proved, _settle(connection, proved, now)
         except _Lost as lost:
             proved = {number: each for number, each in proved.items() if number not in lost.numbers}
-        except Outage as outage:
-            # Somebody holds a lock for too long: whoever does not need that row succeeds alone.
+        except (Blocked, Collision) as outage:
+            # Somebody holds a lock for too long: whoever does not need that row succeeds alone. After any other outage
+            # the unit may be durable all the same, and asked once more each would look like a repeat.
             _log.warning("requests are decided one by one", requests=len(proved), why=str(outage))
             return {}, {}
     return {}, {}

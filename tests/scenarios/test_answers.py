@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.api.client.door import _reply
-from gateway.refusals import Refusal
+from gateway.refusals import Outage, Refusal
 from gateway.rules.user import UserAction
 from gateway.scenarios.authentication import ClientRequest
 from gateway.scenarios.together import Together
@@ -264,3 +266,22 @@ def test_a_slow_device_is_asked_about_each_answer_in_a_turn_of_its_own(bench: Be
     assert decide() == 1
     bench.ctx.turns._seconds["phones"].extend([0.02] * 20)
     assert decide() == 3
+
+
+def test_an_answer_whose_commit_nobody_heard_of_is_not_called_a_repeat(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    phone, shown = run(bench.enrol("anna")), _shown(bench, "anna")
+    dialect = bench.ctx.database.engine.dialect
+    commit = dialect.do_commit
+
+    def commit_unheard(connection: Any) -> None:
+        commit(connection)
+        raise sqlite3.OperationalError("the line broke")
+
+    lose = partial(monkeypatch.setattr, dialect, "do_commit", commit_unheard)
+    with pytest.raises(Outage):  # the phone is told to ask again
+        _decide(bench, _request(phone, shown), meanwhile=lose)
+    monkeypatch.undo()
+    assert _alone(bench, phone, _request(phone, shown)) == "confirmed"
+    assert bench.rows(sa.select(events).where(events.c.type == "client.authentication_failed")) == []
