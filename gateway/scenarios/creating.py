@@ -103,7 +103,7 @@ def _repeat(
 
 
 async def _create_alone(ctx: Context, draft: _Draft) -> _Created:
-    (created,) = await _create_together(ctx, [draft])
+    (created,) = await ctx.in_store_thread(partial(_create_here, ctx, [draft], waits=True))
     if isinstance(created, Exception):
         raise created
     assert created is not None
@@ -115,10 +115,10 @@ async def _create_together(ctx: Context, drafts: list[_Draft]) -> list[_Created 
 
     Returns for each what came of it; None where it has to be asked by itself, because it would keep others waiting.
     """
-    return await ctx.in_store_thread(partial(_create_here, ctx, drafts))
+    return await ctx.in_store_thread(partial(_create_here, ctx, drafts, waits=False))
 
 
-def _create_here(ctx: Context, drafts: list[_Draft]) -> list[_Created | Exception | None]:
+def _create_here(ctx: Context, drafts: list[_Draft], *, waits: bool) -> list[_Created | Exception | None]:
     try:
         bound = ctx.in_turns("creating", _bind, drafts)
     except DeviceUnavailable:
@@ -126,7 +126,7 @@ def _create_here(ctx: Context, drafts: list[_Draft]) -> list[_Created | Exceptio
     except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
         return [error] if len(drafts) == 1 else [None] * len(drafts)
     first = _without_doubles(bound)
-    written = iter(ctx.unit_of_all_here(partial(_write_all, ctx), list(first.values())))
+    written = iter(ctx.unit_of_all_here(partial(_write_all, ctx, waits=waits), list(first.values())))
     return [next(written) if number in first else None for number in range(len(bound))]
 
 
@@ -150,12 +150,12 @@ def _without_doubles(drafts: Sequence[_Draft]) -> dict[int, _Draft]:
 
 
 def _write_all(
-    ctx: Context, connection: Connection, drafts: Sequence[_Draft]
+    ctx: Context, connection: Connection, drafts: Sequence[_Draft], *, waits: bool
 ) -> list[_Created | Exception | None]:
     now = ctx.clock.now()
     earlier = claim_all(connection, [(each.asker, each.once, each.transaction.id) for each in drafts], now)
     fresh = [each for each, made in zip(drafts, earlier, strict=True) if made is None]
-    left_out = _left_out(connection, ctx, fresh, now)
+    left_out = _left_out(connection, ctx, fresh, now, waits=waits)
     for each in fresh:
         if each.transaction.id in left_out:
             take_back(connection, each.asker, each.once, each.transaction.id)
@@ -173,16 +173,16 @@ def _write_all(
 
 
 def _left_out(
-    connection: Connection, ctx: Context, drafts: Sequence[_Draft], now: datetime
+    connection: Connection, ctx: Context, drafts: Sequence[_Draft], now: datetime, *, waits: bool
 ) -> dict[str, Refusal | None]:
     """Lock the users, so that whoever deletes one now finds the transaction and cancels it.
 
     Returns those that are not to be made, by id, and why: None if the user is not there or is held by somebody, for
-    whom the others do not wait.
+    whom nobody waits but who asks by itself.
     """
     wanted = {each.user for each in drafts}
     known: dict[tuple[str, str], User | None] = {}
-    if len(drafts) == 1:
+    if waits:
         known = {user: users.lock_user(connection, *user) for user in wanted}
     else:
         known |= users.lock_free_users(connection, wanted)

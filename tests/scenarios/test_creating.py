@@ -131,6 +131,24 @@ def test_two_gateways_that_make_the_same_in_another_order_make_it_once(tmp_path:
         assert sum(new for _, new in found) == len(asked)
 
 
+def test_who_waits_for_a_user_that_somebody_holds_waits_outside(any_bench: Bench):
+    if any_bench.ctx.database.is_sqlite:
+        pytest.skip("SQLite locks no rows")
+    for user in ("anna", "berta"):
+        run(any_bench.enrol(user))
+
+    async def meanwhile() -> list[tuple[str, bool]]:
+        with any_bench.ctx.database.unit() as holding:
+            users.lock_user(holding, any_bench.asker.application.id, "berta")
+            waiting = asyncio.create_task(_ask(any_bench, "one", user_id="berta"))
+            await asyncio.sleep(0.05)  # it is a group by itself
+            async with asyncio.timeout(4):  # less than one may wait for a lock
+                found = await _ask(any_bench, "two")
+        return [found, await waiting]
+
+    assert [new for _, new in run(meanwhile())] == [True, True]
+
+
 def test_a_user_that_somebody_holds_keeps_nobody_else_from_a_transaction(tmp_path: Path, own_device: Device):
     with (
         migrated_database("postgresql", tmp_path) as database,
