@@ -20,7 +20,7 @@ from gateway.scenarios.access import Asker
 from gateway.scenarios.context import Context
 from gateway.scenarios.in_steps import Steps, for_each
 from gateway.scenarios.offline_form import require_offline
-from gateway.scenarios.offline_settling import Asked, Guess, settle_codes, why_unusable
+from gateway.scenarios.offline_settling import Asked, Guess, is_free, settle_codes, why_unusable
 from gateway.scenarios.recording import Origin
 from gateway.scenarios.scored import Scored, Seen, weigh
 from gateway.scenarios.transactions import find_own
@@ -148,4 +148,5 @@ _STEPS = Steps(
         f"{guess.transaction.application_id} {guess.transaction.user_id} {guess.transaction.id}"
     ),
     settle=settle_codes,
+    is_free=is_free,
 )

@@ -92,6 +92,11 @@ def settle_codes(connection: Connection, guesses: Sequence[tuple[Asked, Guess]])
     return [settled.get(guess.attempt_id, Left.LEFT) for guess in several]
 
 
+def is_free(connection: Connection, guess: Guess) -> bool:
+    """Lock the user of a guess, unless somebody holds it."""
+    return guess.whose in users.lock_free_users(connection, {guess.whose})
+
+
 def _settle_plain(connection: Connection, guesses: Sequence[Guess], now: datetime) -> dict[str, Settled]:
     """Settle what is plainly right; return what came of it by the ids of the attempts."""
     free = users.lock_free_users(connection, {guess.whose for guess in guesses})

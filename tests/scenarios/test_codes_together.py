@@ -151,6 +151,30 @@ def test_it_does_not_wait_for_one_whose_user_somebody_holds(any_bench: Bench, co
     assert [each["status"] for each in found] == ["confirmed"] * 3
 
 
+def test_guesses_for_a_user_whom_somebody_holds_keep_nobody_else_from_an_answer(
+    any_bench: Bench, codes: list[tuple[str, str]]
+) -> None:
+    bench = any_bench
+    if bench.ctx.database.is_sqlite:
+        pytest.skip("SQLite locks no rows")
+    wrong = codes[1][0], f"{(int(codes[1][1]) + 1) % 10**8:08}"
+
+    async def meanwhile() -> list[Any]:
+        with bench.ctx.database.unit() as connection:
+            users.lock_user(connection, bench.asker.application.id, "berta")
+            waiting = [asyncio.create_task(_submit(bench, [wrong]))]
+            await asyncio.sleep(0.05)  # it is a group by itself
+            waiting.append(asyncio.create_task(_submit(bench, [wrong, wrong])))
+            async with asyncio.timeout(WAIT_SECONDS):
+                found = await _submit(bench, [codes[0], codes[2]])
+        return [*found, *await waiting[0], *await waiting[1]]
+
+    found = run(meanwhile())
+    assert [each["status"] for each in found[:2]] == ["confirmed"] * 2
+    assert [each.problem.code for each in found[2:]] == ["proof_refused"] * 3
+    assert bench.failures("berta") == 3
+
+
 def test_who_is_left_when_the_database_goes_away_is_told_at_once(
     any_bench: Bench, codes: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
