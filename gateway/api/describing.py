@@ -1,5 +1,6 @@
 """How is any door described: the parts that the OpenAPI 3.1 documents of both have in common."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -8,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from gateway import __version__
-from gateway.api.problems import CONTENT_TYPE, STATUS, problem_type
-from gateway.refusals import CATALOGUE
+from gateway.api.problems import CONTENT_TYPE, STATUS, problem_reply, problem_type
+from gateway.refusals import CATALOGUE, Refusal
 
 REQUEST_ID = "Request-Id"
 _REF = "#/components/schemas/{model}"
@@ -49,12 +50,15 @@ Base64 = Annotated[
 ]
 
 
-def new_document(title: str, about: str, paths: Json, schemas: Mapping[str, Json], security: Json) -> Json:
+def new_document(
+    title: str, about: str, server: Json, paths: Json, schemas: Mapping[str, Json], security: Json
+) -> Json:
     """Return a document; it depends on nothing but the code.
 
     Args:
         title: what the door is called.
         about: what whoever reads the document should know first.
+        server: where the door is (``server_at``).
         paths: the operations by path and method.
         schemas: every body and answer that the operations refer to (``ref``), by name.
         security: the security schemes, of which each request needs all.
@@ -69,6 +73,7 @@ def new_document(title: str, about: str, paths: Json, schemas: Mapping[str, Json
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [server],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(known.items())),
@@ -104,14 +109,31 @@ def ref(name: str) -> Json:
     return {"$ref": _REF.format(model=name)}
 
 
-def answer(description: str, schema: Json, headers: Json, content_type: str = "application/json") -> Json:
-    """Return one answer: what it means, and its form."""
-    return {"description": description, "headers": headers, "content": {content_type: {"schema": schema}}}
+def server_at(address: str, about: str) -> Json:
+    """Return where a door is: at the address that a setting has by default, or another."""
+    return {
+        "url": "https://{address}",
+        "variables": {"address": {"default": address, "description": about}},
+    }
 
 
-def open_operation(name: str, about: str, schema: Json, statuses: Iterable[int] = (200,)) -> Json:
+def answer(
+    description: str,
+    schema: Json,
+    headers: Json,
+    content_type: str = "application/json",
+    example: object = None,
+) -> Json:
+    """Return one answer: what it means, its form, and what it may look like."""
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"description": description, "headers": headers, "content": {content_type: content}}
+
+
+def open_operation(
+    name: str, about: str, schema: Json, statuses: Iterable[int] = (200,), example: object = None
+) -> Json:
     """Return an operation that takes nothing and needs no credentials."""
-    responses = {str(status): answer("told", schema, {}) for status in statuses}
+    responses = {str(status): answer("told", schema, {}, example=example) for status in statuses}
     return {"operationId": name, "summary": about, "security": [], "responses": responses}
 
 
@@ -121,9 +143,17 @@ def problem_answers(codes: Iterable[str], headers: Mapping[str, Json]) -> dict[s
     for code in dict.fromkeys(codes):
         by_status.setdefault(STATUS[CATALOGUE[code].meaning], []).append(code)
     return {
-        str(status): answer(_naming(names), _problem(status, names), dict(headers), CONTENT_TYPE)
+        str(status): answer(
+            _naming(names), _problem(status, names), dict(headers), CONTENT_TYPE, _told(names[0])
+        )
         for status, names in sorted(by_status.items())
     }
+
+
+def _told(code: str) -> object:
+    """Return what a door answers to a request with this fault."""
+    reply, _ = problem_reply(Refusal(code), "req_01a205a271e07c71b24242d09dfee516")
+    return json.loads(reply.body)
 
 
 def _naming(codes: list[str]) -> str:

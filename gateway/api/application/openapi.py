@@ -2,6 +2,7 @@
 
 import re
 
+from gateway.api.answers import recorded
 from gateway.api.application.callbacks import DATA, webhooks
 from gateway.api.application.calls import CALLS, Call, Query
 from gateway.api.application.examples import examples_of
@@ -14,9 +15,12 @@ from gateway.api.describing import (
     problem_answers,
     ref,
     schemas_of,
+    server_at,
 )
 from gateway.api.health import HEALTH_PATHS
+from gateway.settings import Settings
 
+_ANSWERS = recorded("application")
 _HEADERS = {REQUEST_ID: {"required": True, "schema": {"type": "string"}}}
 _JWK: Json = {
     "type": "object",
@@ -34,9 +38,14 @@ _OPEN_PATHS: Json = {
                 "properties": {"keys": {"type": "array", "items": _JWK}},
                 "required": ["keys"],
             },
+            example=_ANSWERS["getReceiptKeys"],
         )
     },
 }
+_SERVER = server_at(
+    Settings.model_fields["application_bind"].default,
+    "what `COUNTERSIGN_APPLICATION_BIND` says, or the address of what stands in front",
+)
 _ABOUT = (
     "What a bank's system asks. Credentials: `Authorization: Bearer` with an API key, as `countersign application "
     "add` shows it once. Bodies are JSON, strictly: a member that is not described is refused. Bytes are base64 with "
@@ -63,7 +72,9 @@ def document() -> Json:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
     paths |= {**_OPEN_PATHS, **HEALTH_PATHS}
     security = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "csk_<id>.<secret>"}}
-    described = new_document("Countersign, application door", _ABOUT, paths, schemas_of(models), security)
+    described = new_document(
+        "Countersign, application door", _ABOUT, _SERVER, paths, schemas_of(models), security
+    )
     return described | {"webhooks": webhooks()}
 
 
@@ -126,7 +137,7 @@ def _query(query: Query) -> Json:
 
 def _responses(call: Call) -> Json:
     schema = ref(call.gives.__name__)
-    done = answer("done", schema, _HEADERS)
+    done = answer("done", schema, _HEADERS, example=_ANSWERS.get(call.name))
     if call.follows:
         # OpenAPI 3.1 cannot say what a single event holds, so words do; the schema is among the components.
         about = f"server-sent events; `data` of each is one `{call.gives.__name__}`, `id` its number"

@@ -1,5 +1,6 @@
 """How is the client door described: an OpenAPI 3.1 document made from the table of actions."""
 
+from gateway.api.answers import recorded
 from gateway.api.client.actions import ACTIONS, Action
 from gateway.api.client.forms import SCHEMAS, envelope
 from gateway.api.describing import (
@@ -11,14 +12,21 @@ from gateway.api.describing import (
     open_operation,
     problem_answers,
     ref,
+    server_at,
 )
 from gateway.api.health import HEALTH_PATHS
+from gateway.settings import Settings
 from gateway.wire.authcode import HEADER, MAC_BYTES
 
 PREFIX = "/client/v1/"
 _ABOUT = (
     "What a phone asks. Keys come from a package; how code, signature, AUTHCODE and the proof over an answer are "
     "computed is in the wire format, docs/reference/wire.md."
+)
+_ANSWERS = recorded("client")
+_SERVER = server_at(
+    Settings.model_fields["client_url"].default.removeprefix("https://"),
+    "what `COUNTERSIGN_CLIENT_URL` says; each package names it",
 )
 _CODE = {"type": "string", "pattern": base64_pattern(MAC_BYTES)}
 ALWAYS = (
@@ -46,7 +54,7 @@ def document() -> Json:
     paths = {PREFIX + action.name: {"post": _operation(action)} for action in ACTIONS.values()}
     own = open_operation("getDocument", "Read this document.", {"type": "object"})
     paths |= {PREFIX + "openapi.json": {"get": own}, **HEALTH_PATHS}
-    return new_document("Countersign, client door", _ABOUT, paths, SCHEMAS, security)
+    return new_document("Countersign, client door", _ABOUT, _SERVER, paths, SCHEMAS, security)
 
 
 def _operation(action: Action) -> Json:
@@ -66,4 +74,4 @@ def _done(action: Action) -> Json:
     headers = {**_IDENTIFIED, HEADER: {**_PROOF, "required": True}}
     if action.gives is None:
         return answer("raw bytes", {}, headers, "application/octet-stream")
-    return answer("done", ref(action.gives), headers)
+    return answer("done", ref(action.gives), headers, example=_ANSWERS[action.name])
