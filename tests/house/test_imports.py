@@ -11,7 +11,7 @@ from tests.house.tree import ROOT, name_of, parsed, python_files
 HOMES = {
     "alembic": ("gateway/store/",),
     "httpx2": ("gateway/worker/",),
-    "hypercorn": ("gateway/serving.py",),
+    "hypercorn": ("gateway/broken_lines.py", "gateway/serving.py"),
     "pkcs11": ("hsm/",),
     "prometheus_client": ("gateway/measures.py", "gateway/metrics.py"),
     "pydantic_settings": ("gateway/settings.py",),
