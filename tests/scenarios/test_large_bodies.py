@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 from starlette.types import Message
 
+from gateway.api.application.asking import Ask
 from gateway.api.application.door import application_door
+from gateway.api.application.handlers import transactions as handlers
+from gateway.api.application.models import VerifySignature
 from gateway.api.large_bodies import LargeBodies
 from gateway.api.requests import Peers
 from gateway.api.throttle import Throttle
+from gateway.refusals import Refusal
 from gateway.scenarios import operating
 from gateway.scenarios.access import DEFAULT_SCOPES
-from tests.scenarios.bench import Bench, run
+from gateway.scenarios.idempotency import Once
+from tests.scenarios.bench import ORIGIN, Bench, run
 
 MOST, LARGE, SOON_SECONDS = 4, 200_000, 10
 
@@ -94,3 +100,23 @@ def test_only_so_many_large_requests_of_one_application_are_read_at_a_time(bench
         assert {caller.status for caller in greedy} == {404}
 
     run(attack())
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_large_question_keeps_nobody_waiting_while_it_is_hashed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    threads: list[threading.Thread] = []
+    read = handlers.content_of
+
+    def noted(*given: str | None) -> bytes:
+        threads.append(threading.current_thread())
+        return read(*given)
+
+    monkeypatch.setattr(handlers, "content_of", noted)
+    body = VerifySignature(transaction="txn_none", text="x" * size, step=1, code="123456")
+    once = Once(None, bytes(32))
+    ask = Ask(asker=bench.asker, path={}, query={}, body=body, once=once, origin=ORIGIN)
+    with pytest.raises(Refusal, match="not_found"):
+        run(handlers.verify(bench.ctx, ask))
+    assert [thread is threading.main_thread() for thread in threads] == [size < LARGE]

@@ -129,7 +129,18 @@ async def submit_code(ctx: Context, ask: Ask) -> Reply:
 async def verify(ctx: Context, ask: Ask) -> Reply:
     """Verify a past answer or authentication."""
     body: models.VerifySignature = ask.body
-    question = Question(
+    given = (body.text, body.content, body.content_sha256, body.signature)
+    is_small = sum(len(each) for each in given if each is not None) <= SMALL_BYTES
+    # Decoding and hashing much would keep everybody waiting.
+    question = _question(body) if is_small else await asyncio.to_thread(_question, body)
+    verify = (
+        verification.verify_signature if body.transaction else authentications_verified.verify_authentication
+    )
+    return json_reply(200, await verify(ctx, ask.asker, question, ask.origin))
+
+
+def _question(body: models.VerifySignature) -> Question:
+    return Question(
         about_id=body.transaction or body.authentication or "",
         operation=body.operation,
         content_sha256=_digest(body),
@@ -137,10 +148,6 @@ async def verify(ctx: Context, ask: Ask) -> Reply:
         code=_code(body.code),
         signature=None if body.signature is None else base64s.decode(body.signature, what="signature"),
     )
-    verify = (
-        verification.verify_signature if body.transaction else authentications_verified.verify_authentication
-    )
-    return json_reply(200, await verify(ctx, ask.asker, question, ask.origin))
 
 
 def _digest(body: models.VerifySignature) -> bytes | None:
