@@ -48,6 +48,12 @@ def test_what_is_not_strict_json_is_refused(stage: Stage, content: bytes) -> Non
     assert _refusal(stage, _post(stage, content)) == (400, "malformed_request")
 
 
+def test_very_many_members_are_refused_without_being_told_of_each(stage: Stage) -> None:
+    answer = _post(stage, b"{" + b",".join(b'"%d":0' % number for number in range(5000)) + b"}")
+    assert _refusal(stage, answer) == (400, "malformed_request")
+    assert "errors" not in answer.json()
+
+
 @pytest.fixture(scope="module")
 def phone(stage: Stage) -> Phone:
     """A registered phone."""

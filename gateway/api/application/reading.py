@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from gateway.api.application.asking import Ask
 from gateway.api.application.calls import Call, Query
+from gateway.api.application.crowded import is_crowded
 from gateway.api.requests import require_json
 from gateway.refusals import Refusal
 from gateway.scenarios.access import Asker
@@ -73,6 +74,8 @@ def _path(request: Request) -> dict[str, str]:
 def _body(call: Call, raw: bytes) -> Any:
     if call.takes is None:
         return None
+    if is_crowded(raw):
+        raise Refusal("malformed_request", "crowded body", detail="The body has more values than any call takes.")
     return call.takes.model_validate(parse_json(raw, most_bytes=len(raw)))
 
 
