@@ -75,7 +75,9 @@ def _body(call: Call, raw: bytes) -> Any:
     if call.takes is None:
         return None
     if is_crowded(raw):
-        raise Refusal("malformed_request", "crowded body", detail="The body has more values than any call takes.")
+        raise Refusal(
+            "malformed_request", "crowded body", detail="The body has more values than any call takes."
+        )
     return call.takes.model_validate(parse_json(raw, most_bytes=len(raw)))
 
 
