@@ -18,6 +18,7 @@ CLIENT = next(
     "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so",
 )
 _ADDRESS = "P11_KIT_SERVER_ADDRESS"
+_LISTENING = "00010000"  # among the flags in /proc/net/unix
 
 
 class Remote:
@@ -46,9 +47,14 @@ class Remote:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        while not self.socket.exists():
+        while not self._listens():
             assert self._server.poll() is None, "p11-kit server ended"
             time.sleep(0.005)
+
+    def _listens(self) -> bool:
+        """Say whether somebody listens at the socket: its file is there a moment before."""
+        rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return any(row[3] == _LISTENING and row[7:] == [str(self.socket)] for row in rows)
 
     def stop(self) -> None:
         """Make the device unreachable, and lose whoever is connected."""

@@ -108,14 +108,14 @@ def test_keys_found_before_a_loss_do_not_stand_for_others_after_it(far: Device, 
 
 
 def test_a_device_that_stands_still_for_a_while_costs_time_and_nothing_else(remote: Remote):
-    device = Device.open(remote.uri, limits=Limits(sessions=2, most_waiting=4, wait_seconds=0.5))
+    device = Device.open(remote.uri, limits=Limits(sessions=2, most_waiting=4, wait_seconds=1.5))
     device.create_house_key("binding")
     device.create_house_key("webhook")
     with Crowd(device, threads=12) as crowd:
         crowd.until("right", 50)
         remote.send(signal.SIGSTOP)
         crowd.until("unavailable", 20)  # two are in the module, four wait, the others are told at once
-        assert device.snapshot().in_use == 2
+        wait_until(lambda: device.snapshot().in_use == 2)
         remote.send(signal.SIGCONT)
         crowd.until("right", 50)
     assert set(crowd.outcomes) == {"right", "unavailable"}

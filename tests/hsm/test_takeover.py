@@ -98,7 +98,7 @@ def test_the_second_takes_over_without_an_error_to_anybody_and_gives_back(pair: 
 
 
 def test_a_first_token_that_stands_still_is_passed_over(first: Remote, near: Device, token_uri: str):
-    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=0.5, pace=QUICK))) as tokens:
+    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=1.5, pace=QUICK))) as tokens:
         with Crowd(tokens) as crowd:
             crowd.until_all_are_served(time.monotonic())
             first.send(signal.SIGSTOP)
@@ -113,7 +113,7 @@ def test_a_first_token_that_stands_still_is_passed_over(first: Remote, near: Dev
 
 def test_a_start_does_not_wait_for_a_token_that_stands_still(first: Remote, near: Device, token_uri: str):
     first.send(signal.SIGSTOP)
-    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=0.5, pace=QUICK))) as tokens:
+    with closing(opened(first, token_uri, Limits(sessions=2, wait_seconds=0.8, pace=QUICK))) as tokens:
         assert [each.serves for each in tokens.standings()] == [False, True]
         assert tokens.standings()[0].why == "it is being opened"
         first.send(signal.SIGCONT)
@@ -131,7 +131,8 @@ def test_sessions_logins_threads_and_files_do_not_leak_over_failovers(pair: Pair
         assert pair.tokens.mac(key, b"x") == answer
         wait_until(lambda recovered=recovered: _recovered(pair) > recovered and pair.serving == 1)
     assert pair.tokens.mac(key, b"x") == answer
-    assert (pair.near._guard._connection, _files(), threading.active_count()) == before[:3]
+    # Others of this process may open something for a moment; what leaks stays.
+    wait_until(lambda: (pair.near._guard._connection, _files(), threading.active_count()) == before[:3])
     # SoftHSM counts: between the two none was opened on the second.
     assert _next_session(pair) == before[3] + 1
     assert len(pair.first.children()) == 1
