@@ -10,7 +10,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from hsm.device import Device
-from tests import tokens
+from tests import order, tokens
 
 # As by default, but for tracebacks: drawn in colours with all local variables, one of them takes seconds.
 structlog.configure(
@@ -26,6 +26,12 @@ settings.register_profile(
     "house", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("house")
+
+
+@pytest.hookimpl(trylast=True)  # when pytest itself has sorted them by what they share
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files in an order of our own."""
+    order.sort(items)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.store.tables import events
+from tests import order
 from tests.counterparts.bank import Bank
 from tests.counterparts.callback_receiver import CallbackReceiver
 from tests.counterparts.phone import Phone
@@ -95,13 +96,19 @@ class Stage:
         """A second gateway process on the same database and token."""
         if self._twin is None:
             folder = self.gateway.folder / "twin"
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             first = self.gateway
             self._twin = Gateway(folder, first.token_uri, first.authority, first.database_url)
             self._twin.extra = {**PATIENT, "COUNTERSIGN_DATA_DIR": str(first.folder / "data")}
             self._twin.start()
-            self.open.callback(self._twin.stop)
+            self.open.callback(self.end_twin)
         return self._twin
+
+    def end_twin(self) -> None:
+        """End the second process, if there is one."""
+        if self._twin is not None:
+            self._twin.stop()
+            self._twin = None
 
     def twin_bank(self, keys: Json | None = None) -> Bank:
         """The same bank, at the second process."""
@@ -189,15 +196,45 @@ class Stage:
             yield connection
 
 
-_STAGES = pytest.StashKey[dict[str, Stage]]()
+class Stages:
+    """The stages of a test process. A second process lives until its module ends, they until no module needs them."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Stage] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        """End what the tests that follow do not use: gateways never rest."""
+        try:
+            yield
+        finally:
+            if nextitem is None or (self.started and nextitem.path != item.path):
+                self._end_unused(nextitem)
+
+    def _end_unused(self, following: pytest.Item | None) -> None:
+        if following is None or following.path not in order.files_on_stage(following.session.items):
+            self.end()
+        for stage in self.started.values():
+            stage.end_twin()
+
+    def end(self) -> None:
+        """End them all."""
+        while self.started:
+            self.started.popitem()[1].open.close()
+
+
+_STAGES = pytest.StashKey[Stages]()
 
 
 def stage_of(
     config: pytest.Config, kind: str, new_folder: Callable[[], Path], new_token: Callable[[], str]
 ) -> Stage:
-    """The stage of this database; started at the first call and ended with the test process."""
-    stages = config.stash.setdefault(_STAGES, {})
-    if kind not in stages:
-        stages[kind] = Stage.start(kind, new_folder(), new_token())
-        config.add_cleanup(stages[kind].open.close)
-    return stages[kind]
+    """The stage of this database; started at the first call."""
+    if _STAGES not in config.stash:
+        config.stash[_STAGES] = Stages()
+        config.pluginmanager.register(config.stash[_STAGES])
+        config.add_cleanup(config.stash[_STAGES].end)
+    started = config.stash[_STAGES].started
+    if kind not in started:
+        started[kind] = Stage.start(kind, new_folder(), new_token())
+    return started[kind]
