@@ -59,7 +59,7 @@ def _refused(stage: Stage) -> list[Json]:
 
 
 def _everything(stage: Stage) -> tuple[int, int]:
-    """How many rows there are of all uploads and of their parts; those of transactions go when these end by themselves."""
+    """How many rows there are of all uploads and of their parts; those of transactions go when these end."""
     with stage.database() as connection:
         parts = sa.select(sa.func.count()).where(contents.c.transaction_id.like("cnt\\_%", escape="\\"))
         counts = [sa.select(sa.func.count()).select_from(uploads), parts]

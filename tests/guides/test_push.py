@@ -75,7 +75,7 @@ def _confirm_that_a_browser_is_woken(gateway: Gateway, service: WebPushService) 
         phone = Phone.enrol(issued.qr_text, ca_pem=gateway.authority.ca_file.read_text())
         phone.register(push={"provider": "web_push", "identifier": subscription})
         bank.create_transaction("anna", text="Pay 10 EUR")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not browser.waiting:
             assert time.monotonic() < deadline, gateway.log_file.read_text()[-2000:]
             time.sleep(0.05)

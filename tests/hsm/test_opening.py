@@ -85,7 +85,7 @@ def end():
 
 shim.order(FUNCTION, hang=1)
 threading.Timer(20, os._exit, [1]).start()
-outcome(limits=Limits(sessions=2, call_seconds=0.4), on_hung=end, alone=True)
+outcome(limits=Limits(sessions=2, call_seconds=0.8), on_hung=end, alone=True)
 """
 
 
@@ -96,7 +96,7 @@ def test_a_start_that_hangs_in_the_module_tells_the_process(misbehaving_program:
 
 def test_an_opening_that_hangs_tells_who_uses_the_same_module(misbehaving_program: Run):
     """It holds the module's lock: nobody could use the device that is open already."""
-    opened = "device = Device.open(URI, limits=Limits(sessions=2, call_seconds=0.4), on_hung=end)\nshim.order"
+    opened = "device = Device.open(URI, limits=Limits(sessions=2, call_seconds=0.8), on_hung=end)\nshim.order"
     program = HANGS.replace("shim.order", opened, 1).replace("on_hung=end, alone=True", "")
     assert misbehaving_program(OPEN + program.replace("FUNCTION", "'C_GetMechanismList'")).lines() == [
         "told 1"

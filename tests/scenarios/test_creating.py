@@ -152,7 +152,7 @@ def test_who_waits_for_a_user_that_somebody_holds_waits_outside(any_bench: Bench
 def test_a_user_that_somebody_holds_keeps_nobody_else_from_a_transaction(tmp_path: Path, own_device: Device):
     with (
         migrated_database("postgresql", tmp_path) as database,
-        opened(f"{url_of(database)}&options=-c%20lock_timeout=50ms") as hasty,
+        opened(f"{url_of(database)}&options=-c%20lock_timeout=150ms") as hasty,
         opened_bench(hasty, own_device) as bench,
     ):
         run(bench.enrol("anna"))

@@ -106,7 +106,7 @@ def test_of_a_crowd_those_for_whom_there_is_no_room_are_refused_at_once(bench: B
 def test_a_user_that_somebody_holds_keeps_nobody_else_from_keys(tmp_path: Path, own_device: Device):
     with (
         migrated_database("postgresql", tmp_path) as database,
-        opened(f"{url_of(database)}&options=-c%20lock_timeout=50ms") as hasty,
+        opened(f"{url_of(database)}&options=-c%20lock_timeout=150ms") as hasty,
         opened_bench(hasty, own_device) as bench,
     ):
         run(_created(bench))

@@ -21,7 +21,7 @@ from gateway.scenarios.access import DEFAULT_SCOPES
 from gateway.scenarios.idempotency import Once
 from tests.scenarios.bench import ORIGIN, Bench, run
 
-MOST, LARGE, SOON_SECONDS = 4, 200_000, 10
+MOST, LARGE, SOON_SECONDS = 4, 200_000, 60
 
 
 @dataclass
@@ -92,6 +92,9 @@ def test_only_so_many_large_requests_of_one_application_are_read_at_a_time(bench
             async with asyncio.timeout(SOON_SECONDS):
                 await caller.call(door)
             assert caller.status == 404  # there is no such user
+        async with asyncio.timeout(SOON_SECONDS):
+            while sum(caller.is_read for caller in greedy) < MOST // 2:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.005)
         assert sum(caller.is_read for caller in greedy) == MOST // 2
         for caller in greedy:
             caller.go_on.set()
