@@ -21,7 +21,7 @@ from gateway.store.events import Event
 from gateway.wire import base64s
 from gateway.wire.bodies import Content, DeviceUpdate, Get, Pending
 
-PENDING = "transactions.pending"
+PENDING, GET, CONTENT = "transactions.pending", "transactions.get", "transactions.content"
 
 
 def admit(

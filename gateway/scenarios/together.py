@@ -1,10 +1,10 @@
 """How are plain requests of phones that arrive together served together: one gather, one turn at the device, one unit?
 
-These are answers to transactions, and lists of what waits. Only what is plain is decided here: the request is
-authenticated, its proofs are right, the user has no failures, and nobody interferes. Any other request leaves without a
-trace and is asked again by itself (``authentication``, ``confirmation``, ``phone_reading``). Only there is it decided
-what a refusal, a repeat or a collision means. So no request can spoil what the others get, and if a batch fails as a
-whole, each of it is asked by itself.
+These are answers to transactions, lists of what waits, and readings of it. Only what is plain is decided here: the
+request is authenticated, its proofs are right, the user has no failures, and nobody interferes. Any other request
+leaves without a trace and is asked again by itself (``authentication``, ``confirmation``, ``phone_reading``). Only
+there is it decided what a refusal, a repeat or a collision means. So no request can spoil what the others get, and if a
+batch fails as a whole, each of it is asked by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ from gateway.scenarios.authentication import Caller, ClientRequest, Facts, answe
 from gateway.scenarios.batching import Room
 from gateway.scenarios.context import Context
 from gateway.scenarios.scored import is_scored
-from gateway.scenarios.winning import Answered, Decided, Listed, Proved, settle_all
+from gateway.scenarios.winning import Answered, Decided, Fetched, Listed, Proved, settle_all
 from gateway.store import applications, keysets, transactions
 from gateway.store.database import Connection
-from gateway.wire.bodies import Decision, Pending
+from gateway.wire.bodies import Content, Decision, Get, Pending
 from gateway.wire.errors import WireError
 from hsm.errors import DeviceUnavailable, KeyElsewhere
 from hsm.keys import FleetingRef
@@ -34,9 +34,12 @@ from hsm.keys import FleetingRef
 _MOST = 32  # requests of a batch
 _WAITING_MOST = 2048  # requests: some seconds of work, and more than a thousand phones that come back at once
 _PATIENCE_SECONDS = 0.1  # of a phone that will wait for much longer
-_READ: Mapping[str, Callable[[Mapping[str, object]], Decision | Pending]] = {
+_Body = Decision | Pending | Get | Content
+_READ: Mapping[str, Callable[[Mapping[str, object]], _Body]] = {
     **dict.fromkeys(confirmation.ACTIONS, Decision.read),
     phone_reading.PENDING: Pending.read,
+    phone_reading.GET: Get.read,
+    phone_reading.CONTENT: Content.read,
 }
 _log = structlog.get_logger("gateway")
 
@@ -55,7 +58,7 @@ class Written(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Asked:
     request: ClientRequest
-    body: Decision | Pending
+    body: _Body
 
 
 class Together:
@@ -63,12 +66,14 @@ class Together:
 
     Args:
         ctx: the context.
-        write: says how a result is written as an answer (``Written``).
+        write: says how a result, JSON or bytes, is written as an answer (``Written``).
         at_once: how many batches may be under way. With two, one is with the device while the other is with the
             database, at the price of smaller batches; on two crowded cores that took more CPU (see the docs).
     """
 
-    def __init__(self, ctx: Context, write: Callable[[dict[str, Any]], Written], at_once: int = 1) -> None:
+    def __init__(
+        self, ctx: Context, write: Callable[[dict[str, Any] | bytes], Written], at_once: int = 1
+    ) -> None:
         self._ctx = ctx
         self._write = write
         self._room: Room[_Asked, Decided | None] = Room(
@@ -92,31 +97,52 @@ class Together:
         return await self._room.ask(_Asked(request, body), _PATIENCE_SECONDS if is_patient else 0.0)
 
     async def _decide(self, batch: list[_Asked]) -> list[Decided | None]:
-        won = await self._ctx.in_store_thread(partial(self._decide_here, batch))
+        won, decided = await self._ctx.in_store_thread(partial(self._decide_here, batch))
         for proved in won.values():
             if isinstance(proved, Answered):
                 self._ctx.waiters.wake(proved.transaction.id)
-        return [won[number].decided if number in won else None for number in range(len(batch))]
+        return [decided.get(number) for number in range(len(batch))]
 
-    def _decide_here(self, batch: list[_Asked]) -> dict[int, Proved]:
-        """Return what was decided, by its number in the batch. Runs in a thread."""
+    def _decide_here(self, batch: list[_Asked]) -> tuple[dict[int, Proved], dict[int, Decided]]:
+        """Return what was won, and what is told of it, by numbers in the batch. Runs in a thread."""
         now = self._ctx.clock.now()
         try:
             with self._ctx.database.reading() as connection:
                 known = _gather(connection, batch)
             proved = _without_doubles(self._prove_all(batch, known, now))
-            won, lists = settle_all(self._ctx, proved, now)
-            return won | {number: self._listed(won[number].caller, view) for number, view in lists.items()}
+            won, told = settle_all(self._ctx, proved, now)
         except KeyElsewhere:  # of one of them; the others' keys may well be there
-            return {}
+            return {}, {}
         except (DeviceUnavailable, Outage):
             raise
         except Exception as error:  # noqa: BLE001 - one of them did it, and will be told when asked alone
             _log.warning("requests are decided one by one", requests=len(batch), why=type(error).__name__)
-            return {}
+            return {}, {}
+        # From here on all of it is durable, and whatever is asked once more would look like a repeat.
+        ahead = {number: each.decided for number, each in won.items() if not isinstance(each, Fetched)}
+        return won, ahead | self._write_all({number: (won[number].caller, told[number]) for number in told})
 
-    def _listed(self, caller: Caller, view: dict[str, Any]) -> Listed:
-        return Listed(Decided(caller, self._write(view), proof=None))
+    def _write_all(self, told: dict[int, tuple[Caller, dict[str, Any] | bytes]]) -> dict[int, Decided]:
+        """Write what is told, with its proof."""
+        written = [(caller, self._write(result)) for caller, result in told.values()]
+        proofs = self._proofs(written)
+        return {
+            number: Decided(caller, reply, proof)
+            for number, (caller, reply), proof in zip(told, written, proofs, strict=True)
+        }
+
+    def _proofs(self, written: Sequence[tuple[Caller, Written]]) -> Sequence[bytes | None]:
+        def prove(ctx: Context, pair: tuple[Caller, Written]) -> bytes:
+            caller, reply = pair
+            return answer_proof(ctx, caller, reply.status, reply.content_type, reply.body)
+
+        try:
+            return self._ctx.in_turns(
+                "proofs", prove, written, lambda pair: keynames.fleeting_of(pair[0].keyset)
+            )
+        except Exception as error:  # noqa: BLE001 - whom it concerns is told when the answer is proved by itself
+            _log.warning("answers are proved one by one", answers=len(written), why=type(error).__name__)
+            return [None] * len(written)
 
     def _prove_all(
         self, batch: list[_Asked], known: Sequence["_Known"], now: datetime
@@ -156,7 +182,7 @@ def _keys_of(pair: tuple[_Asked, _Known]) -> Sequence[FleetingRef]:
 
 def _prove(
     ctx: Context,
-    write: Callable[[dict[str, Any]], Written],
+    write: Callable[[dict[str, Any] | bytes], Written],
     asked: _Asked,
     known: _Known,
     now: datetime,
@@ -168,6 +194,9 @@ def _prove(
     if caller is None:
         return None
 
+    if isinstance(asked.body, Get | Content):
+        return Fetched(caller, asked.body)
+
     def decided(view: dict[str, Any], *, is_final: bool = True) -> Decided:
         reply = write(view)
         # Made ahead, in the same turn: nobody sees it unless what it tells is durable.
@@ -177,7 +206,7 @@ def _prove(
     if isinstance(asked.body, Decision):
         return _answer(ctx, caller, asked.body, transaction, decided)
     # What most are told, and those who wait at the end; what there is for this one is read when it is admitted.
-    return Listed(decided(phone_reading.pending_list(caller, []), is_final=not asked.body.wait))
+    return Listed(caller, decided(phone_reading.pending_list(caller, []), is_final=not asked.body.wait))
 
 
 def _answer(
@@ -197,7 +226,7 @@ def _answer(
     if not answer.verdict.accepted:
         return None
     status = transaction_rules.next_status(TransactionStatus.PENDING, action)
-    return Answered(decided(confirmation.settled_view(transaction.id, status)), answer, status)
+    return Answered(caller, decided(confirmation.settled_view(transaction.id, status)), answer, status)
 
 
 def _may_answer(caller: Caller, transaction: Transaction) -> bool:

@@ -1,6 +1,5 @@
 """Which requests of a batch are won, and what is written of them: all of it in one unit."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,11 +12,14 @@ from gateway.scenarios import confirmation
 from gateway.scenarios.authentication import Caller
 from gateway.scenarios.confirmation import Answer
 from gateway.scenarios.context import Context
+from gateway.scenarios.phone_fetching import fetch_plain
 from gateway.scenarios.phone_reading import pending_list, request_event, waiting_of
 from gateway.scenarios.recording import record, use_requests
 from gateway.scenarios.settling_together import Win, settle_in_time, write_down
 from gateway.store import users
 from gateway.store.database import Blocked, Collision, Connection
+from gateway.store.events import Event
+from gateway.wire.bodies import Content, Get
 
 _log = structlog.get_logger("gateway")
 
@@ -37,15 +39,10 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A plain request for what waits."""
+class _Plain:
+    """A plain request, and who asks."""
 
-    decided: Decided
-
-    @property
-    def caller(self) -> Caller:
-        """Who asks."""
-        return self.decided.caller
+    caller: Caller
 
     @property
     def user(self) -> tuple[str, str]:
@@ -64,9 +61,24 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Listed):
-    """A plain answer: to what, and what the phone is told if it wins."""
+class Listed(_Plain):
+    """A request for what waits, and what the phone is told if nothing does."""
 
+    decided: Decided
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(_Plain):
+    """A request for a transaction, or for its content."""
+
+    wanted: Get | Content
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(_Plain):
+    """An answer: to what, and what the phone is told if it wins."""
+
+    decided: Decided
     answer: Answer
     status: TransactionStatus
 
@@ -92,8 +104,8 @@ class Answered(Listed):
         )
 
 
-Proved = Listed | Answered
-Lists = dict[int, dict[str, Any]]  # what is told, by the number in the batch
+Proved = Listed | Fetched | Answered
+Told = dict[int, dict[str, Any] | bytes]  # what is told that was not made ahead, by the number in the batch
 
 
 class _Lost(Exception):
@@ -104,8 +116,8 @@ class _Lost(Exception):
         self.numbers = numbers
 
 
-def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[dict[int, Proved], Lists]:
-    """Decide in one unit; return what was won, and the lists that have something in them.
+def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[dict[int, Proved], Told]:
+    """Decide in one unit; return what was won, and what is told of it that was not made ahead.
 
     Raises:
         Outage: the database is away; nobody knows whether the unit is durable.
@@ -124,30 +136,54 @@ def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[
     return {}, {}
 
 
-def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) -> Lists:
+def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) -> Told:
     """Do for all what ``confirmation`` and ``phone_reading`` do for one, in the same order: marks, users, the rest."""
     fresh = use_requests(connection, [each.mark for each in proved.values()], now)
-    _keep(proved, lambda each: each.mark in fresh)
-    answered = [each for each in proved.values() if isinstance(each, Answered)]
-    listed = {number: each for number, each in proved.items() if not isinstance(each, Answered)}
-    free = users.lock_free_users(connection, {each.user for each in answered})
-    seen = users.find_users(connection, {each.user for each in listed.values()} - free.keys()) | free
+    _lose({number for number, each in proved.items() if each.mark not in fresh})
+    answered = {number: each for number, each in proved.items() if isinstance(each, Answered)}
+    free = users.lock_free_users(connection, {each.user for each in answered.values()})
+    reading = {each.user for each in proved.values() if not isinstance(each, Answered)}
+    seen = users.find_users(connection, reading - free.keys()) | free
     # A keyset changes only together with its user's version, so nothing of what was proved has changed.
-    _keep(proved, lambda each: seen.get(each.user) == each.caller.user)
-    wins = [each.win for each in answered]
-    numbers = settle_in_time(connection, wins, now)
-    _keep(proved, lambda each: not isinstance(each, Answered) or each.transaction.id in numbers)
-    settled = write_down(connection, wins, numbers, now)
-    record(connection, [*settled, *(request_event(each.caller) for each in listed.values())])
+    _lose({number for number, each in proved.items() if seen.get(each.user) != each.caller.user})
     # What a phone is told is made here: a row that cannot be told is found out while nothing is durable yet.
+    told = _fetch(connection, proved)
+    wins = [each.win for each in answered.values()]
+    numbers = settle_in_time(connection, wins, now)
+    _lose({number for number, each in answered.items() if each.transaction.id not in numbers})
+    record(connection, [*write_down(connection, wins, numbers, now), *map(_event, _others(proved))])
+    return told | _list(connection, proved, now)
+
+
+def _fetch(connection: Connection, proved: dict[int, Proved]) -> Told:
+    fetched = {
+        number: (each.caller, each.wanted) for number, each in proved.items() if isinstance(each, Fetched)
+    }
+    if not fetched:
+        return {}
+    found = fetch_plain(connection, fetched)
+    _lose(fetched.keys() - found.keys())
+    return found
+
+
+def _list(connection: Connection, proved: dict[int, Proved], now: datetime) -> Told:
+    """Return the lists that have something in them."""
     return {
         number: pending_list(each.caller, found)
-        for number, each in listed.items()
-        if (found := waiting_of(connection, *each.user, now))
+        for number, each in proved.items()
+        if isinstance(each, Listed) and (found := waiting_of(connection, *each.user, now))
     }
 
 
-def _keep(proved: dict[int, Proved], is_won: Callable[[Proved], bool]) -> None:
-    lost = {number for number, each in proved.items() if not is_won(each)}
-    if lost:
-        raise _Lost(lost)
+def _others(proved: dict[int, Proved]) -> list[Listed | Fetched]:
+    return [each for each in proved.values() if not isinstance(each, Answered)]
+
+
+def _event(each: Listed | Fetched) -> Event:
+    about = each.wanted.transaction if isinstance(each, Fetched) else None
+    return request_event(each.caller, transaction_id=about)
+
+
+def _lose(numbers: set[int]) -> None:
+    if numbers:
+        raise _Lost(numbers)

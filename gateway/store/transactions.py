@@ -70,6 +70,9 @@ _PARTS = (
     )
     .order_by(contents.c.part)
 )
+_FIRST_PARTS = sa.select(contents.c.transaction_id, contents.c.data).where(
+    among(contents.c.transaction_id, "ids"), contents.c.part == 0
+)
 _ATTEMPTS = sa.select(attempts).where(among(attempts.c.transaction_id, "ids")).order_by(attempts.c.id)
 _NOT_ACCEPTED = sa.select(sa.func.count()).where(
     attempts.c.transaction_id == sa.bindparam("of_id"), attempts.c.outcome != Outcome.ACCEPTED
@@ -247,6 +250,11 @@ def read_content(connection: Connection, transaction_id: str, offset: int, lengt
     rows: Sequence[bytes] = connection.execute(_PARTS, asked).scalars().all()
     start = offset - first * PART_BYTES
     return b"".join(rows)[start : start + length]
+
+
+def first_parts(connection: Connection, transaction_ids: Collection[str]) -> dict[str, bytes]:
+    """Return the first ``PART_BYTES`` of those contents that are not cleared, by transaction."""
+    return {row[0]: row[1] for row in connection.execute(_FIRST_PARTS, {"ids": transaction_ids})}
 
 
 def insert_attempts(connection: Connection, made: Sequence[Attempt]) -> None:

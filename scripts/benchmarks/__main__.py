@@ -16,6 +16,7 @@ from scripts.benchmarks import (
     enrol,
     mixed,
     offline,
+    read,
     residency,
     scale,
     slow_device,
@@ -29,6 +30,7 @@ from tests.tokens import configure, create_token
 _SCENARIOS: dict[str, tuple[ModuleType, str]] = {
     "confirm": (confirm, "confirmations per second, next to an echo on the same server, in one run"),
     "create": (create, "new transactions per second, asked for by the bank"),
+    "read": (read, "contents per second, read by phones"),
     "enrol": (enrol, "users who are given keys, next to what the token alone can make"),
     "offline": (offline, "short codes per second, submitted by the bank"),
     "verify": (verify, "verifications of past answers per second"),

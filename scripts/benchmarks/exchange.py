@@ -90,21 +90,23 @@ class PhoneCall:
     body: bytes
     authcode: bytes
     wire: bytes
+    expected: bytes | None
 
     @classmethod
-    def sign(cls, phone: Phone, action: str, said: dict[str, Any]) -> Self:
-        """Sign for this moment."""
+    def sign(cls, phone: Phone, action: str, said: dict[str, Any], expected: bytes | None = None) -> Self:
+        """Sign for this moment; `expected` is what comes back where that is known."""
         body = phone.envelope(action, said)
         authcode = phone.authcode(body)
         wire = _request("POST", f"/client/v1/{action}", body, {PROOF_HEADER: b64(authcode)})
-        return cls(phone, body, authcode, wire)
+        return cls(phone, body, authcode, wire, expected)
 
     def check(self, answer: Answer) -> None:
-        """Raise WrongAnswer unless it is 200 with the gateway's proof."""
+        """Raise WrongAnswer unless it is 200 with the gateway's proof, and what is expected."""
         headers = answer.headers()
         kind = headers.get("content-type", "").encode()
         proof = answer_proof(self.phone.keys.kauth, self.authcode, answer.status, kind, answer.body)
-        if answer.status != _OK or headers.get(PROOF_HEADER.lower()) != b64(proof):
+        is_right = answer.status == _OK and self.expected in (None, answer.body)
+        if not is_right or headers.get(PROOF_HEADER.lower()) != b64(proof):
             raise WrongAnswer(f"{answer.status} {answer.body.decode(errors='replace')[:500]}")
 
 

@@ -80,7 +80,8 @@ def test_what_is_told_and_written_is_the_same_as_of_a_single_list(any_bench: Ben
         told = orjson.loads(answer.reply.body)
         assert told == single
         assert [each["transaction"] for each in told["transactions"]] == sorted(waiting[name])
-        assert answer.proof is None  # it is made for the list, one by one
+        about = (answer.reply.status, answer.reply.content_type.encode(), answer.reply.body)
+        assert answer.proof == answer_proof(phone.keys.kauth, phone.authcode(request.raw), *about)
         first, second = _lines(bench, name)
         assert first == second
         with pytest.raises(Refusal, match="authentication_failed"):  # it is used up

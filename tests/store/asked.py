@@ -3,15 +3,10 @@
 On the database of ``crowded``; each is undone afterwards.
 """
 
-import inspect
-import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from types import ModuleType
 
-from gateway import store
 from gateway.rules.delivery import DeliveryAction
 from gateway.rules.push import PushProvider
 from gateway.rules.transaction import TransactionStatus
@@ -53,27 +48,6 @@ UPLOAD = Upload(
     expires_at=SOON,
 )  # fmt: skip
 ROOM = {BIG: 10, "app_1": 10}
-# Tables of these have a row for each application, version or key of the house, and none for users or what they do.
-_SMALL = ("applications", "database", "house_keys", "receipt_keys")
-_BY_OTHERS = ("many",)  # asked by asking the others
-
-
-def functions() -> set[str]:
-    """Return the functions of the store that a question has to be asked of, as ``module.function``."""
-    found = set()
-    for each in pkgutil.iter_modules(store.__path__):
-        if each.name not in (*_SMALL, *_BY_OTHERS, "migrations"):
-            found |= _of(import_module(f"gateway.store.{each.name}"), each.name)
-    return found
-
-
-def _of(module: ModuleType, name: str) -> set[str]:
-    found = set()
-    for function, value in vars(module).items():
-        here = inspect.isfunction(value) and value.__module__ == module.__name__ and function[0] != "_"
-        if here and next(iter(inspect.signature(value).parameters), "") == "connection":
-            found.add(f"{name}.{function}")
-    return found
 
 
 def _pages() -> dict[str, Question]:
@@ -120,6 +94,7 @@ def _transactions() -> dict[str, Question]:
         ),
         "transactions.count_not_accepted": lambda c: transactions.count_not_accepted(c, SETTLED),
         "transactions.was_used": lambda c: transactions.was_used(c, "ks_unknown"),
+        "transactions.first_parts": lambda c: transactions.first_parts(c, NAMES),
         "transactions.attempts_of": lambda c: transactions.attempts_of(c, NAMES),
     }
 
@@ -157,6 +132,7 @@ def _keysets() -> dict[str, Question]:
         "keysets.insert_keyset": insert,
         "keysets.insert_keysets": insert,
         "keysets.find_keyset": lambda c: keysets.find_keyset(c, KEYSET),
+        "keysets.find_keysets": lambda c: keysets.find_keysets(c, [KEYSET, "ks_8"]),
         "keysets.find_with_users": lambda c: keysets.find_with_users(c, [KEYSET, "ks_8"]),
         "keysets.keysets_of": lambda c: keysets.keysets_of(c, BIG, USER),
         "keysets.keysets_of_users": lambda c: keysets.keysets_of_users(c, [(BIG, USER), (BIG, "user_8")]),
