@@ -48,6 +48,7 @@ class Kind(StrEnum):
 START = TransactionStatus.PENDING
 # Of one user, at a time: no more is told to a phone, and all of them end in one unit with their user.
 WAITING_MOST = 100
+USER_BYTES_MOST = 256 * 1024 * 1024  # and no more than can be cleared in that unit while others wait to write
 LARGE_BYTES = 64 * 1024  # content beyond this is counted, see ``store.waiting``
 TRANSITIONS: dict[tuple[TransactionStatus, TransactionAction], TransactionStatus] = {
     (TransactionStatus.PENDING, TransactionAction.APPROVE): TransactionStatus.CONFIRMED,

@@ -5,10 +5,10 @@ application could fill the disk, or hold up the others for as long as such a uni
 """
 
 from gateway.refusals import Refusal
-from gateway.rules.transaction import LARGE_BYTES, WAITING_MOST, Transaction
+from gateway.rules.transaction import LARGE_BYTES, USER_BYTES_MOST, WAITING_MOST, Transaction
 from gateway.scenarios.context import Context
 from gateway.store.database import Connection
-from gateway.store.waiting import large_waiting
+from gateway.store.waiting import bytes_waiting, large_waiting
 
 
 def why_no_room(
@@ -29,6 +29,12 @@ def why_no_room(
         return Refusal("too_many_pending", "too many of the user", detail=detail)
     if transaction.size <= LARGE_BYTES:
         return None
+    size = bytes_waiting(connection, transaction.application_id, transaction.user_id)
+    if size + transaction.size > USER_BYTES_MOST:
+        detail = (
+            f"Contents that wait for a user have {USER_BYTES_MOST} bytes in all at most; there are {size}."
+        )
+        return Refusal("too_many_pending", "too many bytes of the user", detail=detail)
     size = large_waiting(connection, transaction.application_id)
     if size + transaction.size <= ctx.pending_bytes_most:
         return None

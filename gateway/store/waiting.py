@@ -22,6 +22,9 @@ _WAITING = (
 _LARGE = sa.select(sa.func.coalesce(sa.func.sum(transactions.c.size), 0)).where(
     _OF_APPLICATION, WAITS, transactions.c.size > sa.literal_column(str(LARGE_BYTES))
 )
+_BYTES = sa.select(sa.func.coalesce(sa.func.sum(transactions.c.size), 0)).where(
+    _OF_APPLICATION, transactions.c.user_id == sa.bindparam("of_user"), WAITS
+)
 
 
 def count_waiting(connection: Connection, ids: Collection[tuple[str, str]]) -> Counter[tuple[str, str]]:
@@ -38,3 +41,9 @@ def count_waiting(connection: Connection, ids: Collection[tuple[str, str]]) -> C
 def large_waiting(connection: Connection, application_id: str) -> int:
     """Return the bytes of the contents over 64 KiB of the application's pending transactions."""
     return int(connection.execute(_LARGE, {"of_application": application_id}).scalar_one())
+
+
+def bytes_waiting(connection: Connection, application_id: str, user_id: str) -> int:
+    """Return the bytes of the contents of the user's pending transactions."""
+    named = {"of_application": application_id, "of_user": user_id}
+    return int(connection.execute(_BYTES, named).scalar_one())

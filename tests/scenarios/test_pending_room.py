@@ -8,6 +8,7 @@ import pytest
 from gateway.refusals import Refusal
 from gateway.rules.transaction import LARGE_BYTES, WAITING_MOST
 from gateway.rules.user import UserAction
+from gateway.scenarios import pending_room
 from gateway.scenarios.transactions import cancel_transaction
 from gateway.store.tables import transactions
 from tests.scenarios.bench import ORIGIN, Bench, run
@@ -76,3 +77,23 @@ def test_large_contents_of_all_users_together_have_an_end_and_small_ones_none(an
     run(narrow.ask_to_confirm("anna", LARGE[1:]))
     run(cancel_transaction(narrow.ctx, narrow.asker, first, None, ORIGIN))
     run(narrow.ask_to_confirm("anna", LARGE))
+
+
+def test_what_waits_for_one_user_has_few_enough_bytes_to_end_in_one_unit(
+    any_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = any_bench
+    monkeypatch.setattr(pending_room, "USER_BYTES_MOST", 2 * len(LARGE))
+    for user in ("anna", "bob"):
+        run(bench.enrol(user))
+    first = run(bench.ask_to_confirm("anna", LARGE))
+    run(bench.ask_to_confirm("anna", LARGE))
+    with pytest.raises(Refusal, match="too_many_pending"):
+        run(bench.ask_to_confirm("anna", LARGE))
+    run(bench.ask_to_confirm("anna", LARGE[1:]))  # a hundred small ones are no more than some megabytes
+    run(bench.ask_to_confirm("bob", LARGE))
+    run(cancel_transaction(bench.ctx, bench.asker, first, None, ORIGIN))
+    with pytest.raises(
+        Refusal, match="too_many_pending"
+    ):  # small ones count as well, where there are large ones
+        run(bench.ask_to_confirm("anna", LARGE))

@@ -64,6 +64,7 @@ def _pages() -> dict[str, Question]:
         "transactions.list_transactions (of a user in a state)": page(USER, "confirmed", SETTLED),
         "transactions.pending_transactions": lambda c: pending(c, BIG, USER, NOW, 20),
         "waiting.count_waiting": lambda c: waiting.count_waiting(c, {(BIG, USER)}),
+        "waiting.bytes_waiting": lambda c: waiting.bytes_waiting(c, BIG, USER),
         "waiting.large_waiting": lambda c: waiting.large_waiting(c, BIG),
         "transactions.all_pending": lambda c: transactions.all_pending(c, BIG, USER),
         "transactions.expired_transactions": lambda c: transactions.expired_transactions(c, NOW, 100),
