@@ -38,6 +38,7 @@ from tests.process_watch import ProcessWatch
 from tests.tokens import pin_file_of
 
 FOLD_SECONDS = 40
+CONTENT_BYTES = 70_000  # large for the gateway and of many pages; each byte is looked at a thousand times
 SLICE_BYTES = 24
 PROCESSES_WITH = "sqlite"  # what processes show depends on no database
 
@@ -100,7 +101,7 @@ class Day:
     def settle_everything(self, phone: Phone) -> None:
         """Transactions that end in every way."""
         for end in (phone.approve, phone.decline, lambda shown: self.bank.cancel(shown.transaction)):
-            content = os.urandom(300_000)
+            content = os.urandom(CONTENT_BYTES)
             self.keep_content(content)
             made = self.bank.create_transaction(phone.account.user, content=content, media_type="a/b")
             end(phone.show(made["id"]))
@@ -214,7 +215,9 @@ def begun(kind: str, folder: Path, token_uri: str) -> Iterator[Day]:
 def test_no_secret_is_in_database_logs_or_process_list(
     kind: str, tmp_path: Path, new_token: Callable[[], str]
 ):
-    with ProcessWatch(str(tmp_path)) as watch, begun(kind, tmp_path, new_token()) as day:
+    watch = ProcessWatch(str(tmp_path))
+    watching = watch if kind == PROCESSES_WITH else contextlib.nullcontext()
+    with watching, begun(kind, tmp_path, new_token()) as day:
         day.receiver.fail(500, times=1)
         phones = [day.enrol(delivery) for delivery in ("qr_and_code", "qr", "online")]
         pending = day.keep_content(content := os.urandom(100_000))
