@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 import gateway.serving  # noqa: F401  # mends the server
 from tests.gateways import free_port
 
-SOON_SECONDS = 5
+SOON_SECONDS = 30
 
 
 class Door:
