@@ -27,7 +27,7 @@ from tests.counterparts.bank import Bank
 from tests.forking import RUN_SECONDS, Forked, run_forked
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 40
+START_SECONDS = 120
 Process = Forked | subprocess.Popen[bytes]
 RESIDENCY = os.environ.get("TEST_RESIDENCY")  # of applications whose policy is silent about it
 EXTRA_SCOPES = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.tokens import MODULE, pin_file_of
 
 ROOT = Path(__file__).parents[2]
-_SECONDS = 90
+_SECONDS = 180
 
 # What every program finds: the token, plain python-pkcs11, our device.
 _PREAMBLE = """
