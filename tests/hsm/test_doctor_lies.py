@@ -177,8 +177,8 @@ def test_a_crash_is_told_and_leaves_nothing_behind(shim: Shim, uri: str, token_u
 
 def test_a_hang_is_told_and_leaves_nothing_behind(shim: Shim, uri: str, token_uri: str):
     shim.order("C_SetAttributeValue", hang=1)  # first in never_extractable, whose key is a session object
-    found = examined(uri, trial_seconds=8)  # a process has to start in it as well
-    assert found.remark("module") == "the module did not come back within 8 s in the trial never_extractable"
+    found = examined(uri, trial_seconds=6)  # a process has to start in it as well
+    assert found.remark("module") == "the module did not come back within 6 s in the trial never_extractable"
     assert found.status() is Status.NOT_USABLE
     assert examined(token_uri).findings["leftovers"].figures == {"removed": 0}
 
