@@ -110,7 +110,7 @@ class Together:
             with self._ctx.database.reading() as connection:
                 known = _gather(connection, batch)
             proved = _without_doubles(self._prove_all(batch, known, now))
-            won, told = settle_all(self._ctx, proved, now)
+            won, told = settle_all(self._ctx, proved, now, self._write)
         except KeyElsewhere:  # of one of them; the others' keys may well be there
             return {}, {}
         except (DeviceUnavailable, Outage):
@@ -120,15 +120,14 @@ class Together:
             return {}, {}
         # From here on all of it is durable, and whatever is asked once more would look like a repeat.
         ahead = {number: each.decided for number, each in won.items() if not isinstance(each, Fetched)}
-        return won, ahead | self._write_all({number: (won[number].caller, told[number]) for number in told})
+        return won, ahead | self._prove_told({number: (won[number].caller, told[number]) for number in told})
 
-    def _write_all(self, told: dict[int, tuple[Caller, dict[str, Any] | bytes]]) -> dict[int, Decided]:
-        """Write what is told, with its proof."""
-        written = [(caller, self._write(result)) for caller, result in told.values()]
-        proofs = self._proofs(written)
+    def _prove_told(self, told: dict[int, tuple[Caller, Written]]) -> dict[int, Decided]:
+        """Return what is told with its proof."""
+        proofs = self._proofs([*told.values()])
         return {
             number: Decided(caller, reply, proof)
-            for number, (caller, reply), proof in zip(told, written, proofs, strict=True)
+            for (number, (caller, reply)), proof in zip(told.items(), proofs, strict=True)
         }
 
     def _proofs(self, written: Sequence[tuple[Caller, Written]]) -> Sequence[bytes | None]:

@@ -1,8 +1,9 @@
 """Which requests of a batch are won, and what is written of them: all of it in one unit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,6 +21,8 @@ from gateway.store import users
 from gateway.store.database import Blocked, Collision, Connection
 from gateway.store.events import Event
 from gateway.wire.bodies import Content, Get
+
+Reply = TypeVar("Reply")
 
 _log = structlog.get_logger("gateway")
 
@@ -116,8 +119,12 @@ class _Lost(Exception):
         self.numbers = numbers
 
 
-def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[dict[int, Proved], Told]:
+def settle_all(
+    ctx: Context, proved: dict[int, Proved], now: datetime, write: Callable[[dict[str, Any] | bytes], Reply]
+) -> tuple[dict[int, Proved], dict[int, Reply]]:
     """Decide in one unit; return what was won, and what is told of it that was not made ahead.
+
+    It is written as it is sent while nothing is durable yet: a row that cannot be told is found out then.
 
     Raises:
         Outage: the database is away; nobody knows whether the unit is durable.
@@ -125,7 +132,8 @@ def settle_all(ctx: Context, proved: dict[int, Proved], now: datetime) -> tuple[
     while proved:
         try:
             with ctx.database.unit() as connection:
-                return proved, _settle(connection, proved, now)
+                told = _settle(connection, proved, now)
+                return proved, {number: write(result) for number, result in told.items()}
         except _Lost as lost:
             proved = {number: each for number, each in proved.items() if number not in lost.numbers}
         except (Blocked, Collision) as outage:
@@ -146,7 +154,6 @@ def _settle(connection: Connection, proved: dict[int, Proved], now: datetime) ->
     seen = users.find_users(connection, reading - free.keys()) | free
     # A keyset changes only together with its user's version, so nothing of what was proved has changed.
     _lose({number for number, each in proved.items() if seen.get(each.user) != each.caller.user})
-    # What a phone is told is made here: a row that cannot be told is found out while nothing is durable yet.
     told = _fetch(connection, proved)
     wins = [each.win for each in answered.values()]
     numbers = settle_in_time(connection, wins, now)

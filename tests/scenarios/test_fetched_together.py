@@ -116,6 +116,18 @@ def test_a_content_is_told_beside_the_answer_to_it(any_bench: Bench) -> None:
     assert run(_decide(bench, [_request(phone, CONTENT, **_part(shown.transaction))])) == [None]
 
 
+def test_a_row_that_cannot_be_told_is_nobody_elses_matter(bench: Bench) -> None:
+    anna, berta = run(bench.enrol("anna")), run(bench.enrol("berta"))
+    odd, shown = run(bench.ask_to_confirm("anna")), run(bench.show(berta, run(bench.ask_to_confirm("berta"))))
+    bench.write(
+        "UPDATE transactions SET title = x'ff' WHERE id = :id", id=odd
+    )  # SQLite keeps values of any type
+    answer = _request(berta, "transactions.approve", **berta.confirmation_body(shown, 1))
+    found = run(_decide(bench, [_request(anna, GET, transaction=odd), answer]))
+    assert found == [None, None]
+    assert run(bench.send(berta, "transactions.approve", answer.raw))["status"] == "confirmed"
+
+
 def test_where_the_device_goes_away_the_proof_is_still_to_be_made(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
