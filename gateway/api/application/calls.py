@@ -34,7 +34,7 @@ class Query:
 
     def takes(self, value: str) -> bool:
         """Say whether the value is of the form."""
-        if re.fullmatch(self.pattern, value) is None:
+        if re.fullmatch(self.pattern, value, re.ASCII) is None:  # digits are those of OpenAPI
             return False
         return self.bounds is None or self.bounds[0] <= int(value) <= self.bounds[1]
 
