@@ -67,7 +67,9 @@ def test_a_killed_child_ends_its_door_with_a_failure_so_that_a_supervisor_starts
     assert door.wait(30) == 1
 
 
-def test_a_door_that_cannot_be_opened_says_so_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_door_that_cannot_be_opened_says_so_to_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs_put_back: None
+):
     for name in [name for name in os.environ if name.startswith("COUNTERSIGN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COUNTERSIGN_DATA_DIR", str(tmp_path))

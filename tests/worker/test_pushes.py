@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,23 +266,24 @@ def test_deleting_a_user_forgets_where_its_phones_are_reached(bench: Bench, serv
 
 
 def test_no_address_gets_into_log_or_events(
-    bench: Bench, service: WebPushService, settings: Settings, capsys: pytest.CaptureFixture[str]
+    bench: Bench,
+    service: WebPushService,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    logs_put_back: None,
 ):
     browser, subscription = service.subscribe()
     enrol(bench, "anna", WEB_PUSH, subscription)
     configure_logs("debug")
-    try:
-        for trouble in ("refused", "private", "gone"):
-            run(bench.ask_to_confirm("anna"))
-            if trouble == "refused":
-                service.refusals.append(Refused(500, {"echo": subscription}))
-            if trouble == "gone":
-                service.unsubscribe(browser)
-            wake(bench, settings.model_copy(update={"push_private_addresses": trouble != "private"}))
-            bench.clock.move(minutes=3)
-        logged = capsys.readouterr().err
-    finally:
-        logging.getLogger().handlers = []
+    for trouble in ("refused", "private", "gone"):
+        run(bench.ask_to_confirm("anna"))
+        if trouble == "refused":
+            service.refusals.append(Refused(500, {"echo": subscription}))
+        if trouble == "gone":
+            service.unsubscribe(browser)
+        wake(bench, settings.model_copy(update={"push_private_addresses": trouble != "private"}))
+        bench.clock.move(minutes=3)
+    logged = capsys.readouterr().err
     assert logged.count("phone not woken") == 3
     told = logged + str([tuple(row) for row in bench.rows("SELECT * FROM events")])
     secrets = json.loads(subscription)
