@@ -1,6 +1,6 @@
 """What may a phone see and change without proofs: its pending transactions, their content, its push address."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -152,14 +152,15 @@ def _pending(connection: Connection, caller: Caller, now: datetime) -> Sequence[
     """Return what waits, for as long as the phone may see it: it may be replaced or blocked while it waits."""
     application_id, user_id = caller.application.id, caller.user.user_id
     require_unchanged(connection, caller, users.find_user(connection, application_id, user_id), now)
-    return waiting_of(connection, application_id, user_id, now)
+    who = application_id, user_id
+    return waiting_of(connection, {who}, now)[who]
 
 
 def waiting_of(
-    connection: Connection, application_id: str, user_id: str, now: datetime
-) -> Sequence[Transaction]:
-    """Return what a list tells of a user."""
-    return transactions.pending_transactions(connection, application_id, user_id, now, rules.WAITING_MOST)
+    connection: Connection, ids: Collection[tuple[str, str]], now: datetime
+) -> dict[tuple[str, str], list[Transaction]]:
+    """Return what lists tell of each of these (application, user)."""
+    return transactions.pending_transactions(connection, ids, now, rules.WAITING_MOST)
 
 
 async def get_transaction(ctx: Context, caller: Caller) -> dict[str, Any]:

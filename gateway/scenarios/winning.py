@@ -175,10 +175,12 @@ def _fetch(connection: Connection, proved: dict[int, Proved]) -> Told:
 
 def _list(connection: Connection, proved: dict[int, Proved], now: datetime) -> Told:
     """Return the lists that have something in them."""
+    listed = {number: each for number, each in proved.items() if isinstance(each, Listed)}
+    waiting = waiting_of(connection, {each.user for each in listed.values()}, now)
     return {
-        number: pending_list(each.caller, found)
-        for number, each in proved.items()
-        if isinstance(each, Listed) and (found := waiting_of(connection, *each.user, now))
+        number: pending_list(each.caller, waiting[each.user])
+        for number, each in listed.items()
+        if waiting[each.user]
     }
 
 

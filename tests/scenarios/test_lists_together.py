@@ -139,9 +139,9 @@ def test_nothing_of_a_user_is_read_before_its_phone_is_known(
     read: list[str] = []
     real = transactions.pending_transactions
 
-    def noted(connection: Any, application_id: str, user_id: str, *more: Any) -> Any:
-        read.append(user_id)
-        return real(connection, application_id, user_id, *more)
+    def noted(connection: Any, ids: set[tuple[str, str]], *more: Any) -> Any:
+        read.extend(user for _, user in ids)
+        return real(connection, ids, *more)
 
     monkeypatch.setattr(transactions, "pending_transactions", noted)
     assert run(_decide(bench, [_request(phone, code=bytes(32))])) == [None]

@@ -62,7 +62,7 @@ def _pages() -> dict[str, Question]:
         "transactions.list_transactions (of a state)": page(status="confirmed"),
         "transactions.list_transactions (of a user)": page(USER),
         "transactions.list_transactions (of a user in a state)": page(USER, "confirmed", SETTLED),
-        "transactions.pending_transactions": lambda c: pending(c, BIG, USER, NOW, 20),
+        "transactions.pending_transactions": lambda c: pending(c, {(BIG, USER), (BIG, "user_8")}, NOW, 20),
         "waiting.count_waiting": lambda c: waiting.count_waiting(c, {(BIG, USER)}),
         "waiting.bytes_waiting": lambda c: waiting.bytes_waiting(c, BIG, USER),
         "waiting.large_waiting": lambda c: waiting.large_waiting(c, BIG),
