@@ -58,8 +58,8 @@ def orphans(
 ) -> None:
     """List keys of users on the token that no row names: the database is older than the token, or somebody wrote to it.
 
-    Reads the whole token and every row. A newer backup of the database may name them, and keys of another installation on
-    the same token look the same: destroy them when there is neither.
+    Reads the whole token and every row. A newer backup of the database may name them, and keys of another installation
+    on the same token look the same: destroy them when there is neither.
     """
     work = destroy_orphans if destroy else find_orphans
     found = _run(lambda ctx, _: work(ctx))
