@@ -9,21 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from pkcs11 import Attribute, Session
 
-from hsm import (
-    conformance,
-    derivation,
-    ecdsa,
-    fleeting,
-    module,
-    rsawrap,
-    sighting,
-    templates,
-    wrapping,
-)
+from hsm import conformance, derivation, ecdsa, fleeting, module, rsawrap, sighting, templates, wrapping
 from hsm.connection import Connection, pin_file_of
 from hsm.counting import Snapshot
 from hsm.cryptoki import DirectCalls
@@ -46,22 +37,15 @@ from hsm.uri import TokenUri
 T = TypeVar("T")
 USER_LABEL = "countersign-user-"
 _Ways = tuple[wrapping.Strategy | None, wrapping.Strategy | None]
+_Found = tuple[bool, _Ways, bool]  # see _found_out
 
 
 class Device(House):
     """One token, logged in, with its pool of sessions. Open it once per process."""
 
-    def __init__(
-        self,
-        guard: Guard,
-        strategy: wrapping.Strategy | None,
-        counts: fleeting.Counts,
-        *,
-        sealing: wrapping.Strategy | None = None,
-        private_public_keys: bool,
-        can_derive: bool,
-    ) -> None:
-        super().__init__(guard, private_public_keys=private_public_keys)
+    def __init__(self, guard: Guard, counts: fleeting.Counts, pin_file: Path, found: _Found) -> None:
+        private_public_keys, (strategy, sealing), can_derive = found
+        super().__init__(guard, private_public_keys=private_public_keys, pin_file=pin_file)
         self._counts = counts
         self._usable_hashes: frozenset[str] | None = None
         self.can_derive = can_derive  # False: no key can be derived, so all of them are on the token
@@ -96,7 +80,8 @@ class Device(House):
         label, pin_source = where.token, where.pin_source
         limits = limits or Limits(sessions=sessions, wait_seconds=wait_seconds)
         counts = fleeting.Counts(limits.most_fleeting)
-        with sighting.in_turn(pin_file_of(pin_source), limits.wait_seconds):
+        pin_file = pin_file_of(pin_source)
+        with sighting.in_turn(pin_file, limits.wait_seconds):
             loaded = module.load(where.module_path)
             if renew:
                 loaded.renew(limits.wait_seconds, limits.pace)
@@ -108,8 +93,7 @@ class Device(House):
                 return Guard(loaded, connect, limits, on_hung, alone=alone)
 
             guard = sighting.connect(guarded, loaded, limits.wait_seconds)
-        private, (strategy, sealing), derives = _found_out(guard)
-        return cls(guard, strategy, counts, sealing=sealing, private_public_keys=private, can_derive=derives)
+        return cls(guard, counts, pin_file, _found_out(guard))
 
     def close(self) -> None:
         """Close all sessions; nothing works afterwards. The module stays loaded."""
@@ -267,7 +251,7 @@ class Device(House):
         return self._guard.use(lambda connection, session: connection.handles.sweep(session), "sweep")
 
 
-def _found_out(guard: Guard) -> tuple[bool, _Ways, bool]:
+def _found_out(guard: Guard) -> _Found:
     """Return the CKA_PRIVATE of public keys, the ways of delivering, and whether keys can be derived; or close it."""
     direct = guard.module.direct
     try:

@@ -11,10 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from pkcs11 import Session
 
-from hsm import derivation, ecdsa, templates, wrapping
+from hsm import derivation, ecdsa, sighting, templates, wrapping
 from hsm.connection import Connection
 from hsm.desk import Desk
 from hsm.errors import (
@@ -39,9 +40,10 @@ _LOOK_SECONDS = 0.5
 class House(Desk):
     """The part of a device that is about the gateway's own keys."""
 
-    def __init__(self, guard: Guard, *, private_public_keys: bool) -> None:
+    def __init__(self, guard: Guard, *, private_public_keys: bool, pin_file: Path) -> None:
         super().__init__(guard)
         self._guard = guard
+        self._pin_file = pin_file
         self._private_public_keys = private_public_keys
 
     def house_key(self, name: str, version: int = 1) -> KeyRef:
@@ -85,7 +87,9 @@ class House(Desk):
         """Make what a label names unless it is there; False if it was.
 
         A token knows no names that are taken, and other processes may look, and make, at the same moment. So whoever
-        made a key looks again, and destroys it if it is not alone: of two, at most one finds itself alone.
+        made a key looks again, and destroys it if it is not alone: of two, at most one finds itself alone. Not so with
+        SoftHSM, which overlooks what another process made right before it made something itself; so processes of one
+        machine take turns.
         """
 
         def create(_: Connection, session: Session) -> bool | None:
@@ -99,7 +103,8 @@ class House(Desk):
             return None
 
         for _ in range(_TRIES):
-            made = self._guard.change(create, "create")
+            with sighting.in_turn(self._pin_file, self._guard.limits.wait_seconds):
+                made = self._guard.change(create, "create")
             if made is not None:
                 return made
             time.sleep(secrets.SystemRandom().uniform(*_YIELD_SECONDS))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hsm import ecdsa, templates, wrapping
 from hsm.device import Device
 from hsm.errors import HouseKeyDoubled
 from hsm.keys import ID_LENGTH
+from tests.tokens import pin_file_of
 
 ROOT = Path(__file__).parents[2]
 NAMES = [f"at{letter}" for letter in "abcdefghijklmnopqrst"]
@@ -33,6 +36,17 @@ def double_secret(device: Device, label: str) -> None:
     new_id = secrets.token_bytes(ID_LENGTH)
     template = templates.hmac_key(new_id, label, stored=True, extractable=False, modifiable=False)
     device._guard.change(lambda _, session: wrapping.generate(session, template))
+
+
+def test_who_makes_a_key_waits_for_the_others_with_its_pin_file(own_device: Device, token_uri: str):
+    """Each looks again, but SoftHSM overlooks what another process made right before it made something itself."""
+    with pin_file_of(token_uri).open("rb") as others, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        making = pool.submit(own_device.create_house_pair, "turn")
+        with pytest.raises(TimeoutError):
+            making.result(0.5)
+        fcntl.flock(others, fcntl.LOCK_UN)
+        assert making.result(60)
 
 
 def test_of_two_processes_that_make_the_same_keys_at_once_one_makes_each(own_device: Device, token_uri: str):
