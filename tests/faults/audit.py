@@ -11,7 +11,7 @@ from gateway.rules.user import UserStatus
 from gateway.scenarios import bindings, housekeeping, keynames
 from gateway.scenarios.context import Context
 from gateway.store import keysets, loose_keys
-from gateway.store.tables import attempts, contents, deliveries, events, transactions, users
+from gateway.store.tables import attempts, authentications, contents, deliveries, events, transactions, users
 from gateway.store.tables import keysets as keysets_table
 from hsm.keys import KeyRef
 from tests.faults.crowd import Notes
@@ -86,7 +86,7 @@ def _on_token(names: Iterable[str | None]) -> set[KeyRef]:
 
 
 async def check_token(ctx: Context) -> tuple[list[str], list[str], int]:
-    """After the sweep the token holds exactly the keys of the keysets.
+    """After the sweep the token holds exactly the keys that are still needed: to ask with, or to verify old answers.
 
     Returns: what is too much, what is missing, and how many keys there are.
     """
@@ -95,13 +95,18 @@ async def check_token(ctx: Context) -> tuple[list[str], list[str], int]:
     on_token = set(ctx.device.user_keys())
     with ctx.database.reading() as connection:
         loose = {KeyRef.parse(uri) for uri in loose_keys.known_uris(connection)}
-    owned: set[KeyRef] = set()
+    used = {
+        row.keyset_id
+        for table in (attempts, authentications)
+        for row in _all(ctx, sa.select(table.c.keyset_id))
+    }
     needed: set[KeyRef] = set()
     for row in _all(ctx, sa.select(keysets_table)):
-        named = [row.khmac, row.kpublic] + ([row.kauth] if row.status in OPEN else [])
-        needed |= _on_token(named)
-        owned |= _on_token((row.khmac, row.kauth, row.kpublic))
-    orphans = [f"orphan on the token: {key.uri()}" for key in on_token - owned - loose]
+        if row.status in OPEN:
+            needed |= _on_token((row.khmac, row.kauth, row.kpublic))
+        elif row.registered_at is not None or row.id in used:
+            needed |= _on_token((row.khmac, row.kpublic))
+    orphans = [f"orphan on the token: {key.uri()}" for key in on_token - needed - loose]
     orphans += [f"still loose after the sweep: {key.uri()}" for key in loose]
     missing = [f"missing on the token: {key.uri()}" for key in needed - on_token]
     return orphans, missing, len(on_token)
