@@ -3,8 +3,9 @@
 import logging
 import sys
 from contextlib import suppress
+from io import RawIOBase
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import structlog
@@ -37,16 +38,37 @@ def _without_secrets(_logger: object, _method: str, line: dict[str, Any]) -> dic
 class _Lines:
     """Writes the lines of the logger of one name. A line that cannot be written stops nobody's work."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: RawIOBase, name: str) -> None:
         self._file = file
         self.name = name  # where structlog.stdlib.add_logger_name looks for it
 
     def write(self, line: bytes) -> None:
+        left = memoryview(line + b"\n")
         with _writing, suppress(OSError, ValueError):  # a full disk, a closed stream
-            self._file.write(line + b"\n")
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) or len(left) :]  # lost, if nobody takes it at the moment
 
     debug = info = warning = error = critical = write
+
+
+class _OfLibraries(logging.Handler):
+    """Writes the lines of libraries likewise."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            self._lines.write(self.format(record).encode())
+        except Exception:  # noqa: BLE001 - as handlers do
+            self.handleError(record)
+
+
+def _lines(name: str = "gateway") -> _Lines:
+    # What a buffer holds and a full disk does not take would fail the end of a process that did its work.
+    return _Lines(getattr(sys.stderr.buffer, "raw", sys.stderr.buffer), name)
 
 
 def configure_logs(level: str) -> None:
@@ -69,7 +91,7 @@ def configure_logs(level: str) -> None:
     # The house's own lines, one for each request, go straight to the stream: the way over logging costs ten times more.
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_as_json)],
-        logger_factory=lambda name="gateway": _Lines(sys.stderr.buffer, name),
+        logger_factory=_lines,
         wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     )
@@ -80,7 +102,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _OfLibraries(_lines("libraries"))
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]

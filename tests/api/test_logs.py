@@ -1,6 +1,7 @@
 """Is every line of the log one JSON object, and does a log that cannot be written stop nobody's work?"""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -25,7 +26,10 @@ print("done")
 
 def _run(stderr: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _PROGRAM]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        command, cwd=ROOT, env=usual, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
+    )
 
 
 def test_lines_of_the_house_and_of_libraries_are_json_without_secrets() -> None:

@@ -67,9 +67,9 @@ class Program:
 
 
 def run(source: str, uri: str, environment: dict[str, str] | None = None) -> Program:
-    """Run `source` to its end."""
+    """Run `source` to its end; also what it printed before `os._exit` is there."""
     done = subprocess.run(
-        [sys.executable, "-c", _PREAMBLE + source, uri, MODULE, str(pin_file_of(uri))],
+        [sys.executable, "-u", "-c", _PREAMBLE + source, uri, MODULE, str(pin_file_of(uri))],
         cwd=ROOT,
         env=environment,
         capture_output=True,
