@@ -68,7 +68,8 @@ class _OfLibraries(logging.Handler):
 
 def _lines(name: str = "gateway") -> _Lines:
     # What a buffer holds and a full disk does not take would fail the end of a process that did its work.
-    return _Lines(getattr(sys.stderr.buffer, "raw", sys.stderr.buffer), name)
+    buffer: Any = sys.stderr.buffer
+    return _Lines(getattr(buffer, "raw", buffer), name)
 
 
 def configure_logs(level: str) -> None:
