@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from gateway.refusals import Outage
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
-from gateway.scenarios.offline import submit_code
 from gateway.scenarios.transactions import fetch_transaction
 from gateway.store import users
 from gateway.store.tables import deliveries, events, transactions
 from hsm.device import Device
 from tests.counterparts.phone import Phone
-from tests.scenarios.bench import ORIGIN, Bench, counted_units, opened_bench, run
+from tests.scenarios.bench import Bench, counted_units, opened_bench, run
+from tests.scenarios.short_codes import codes_of, submit
 from tests.store.databases import KINDS, migrated_database
 
 PEOPLE = ("anna", "berta", "carla")
@@ -47,20 +47,7 @@ def phones(any_bench: Bench) -> dict[str, Phone]:
 @pytest.fixture
 def codes(any_bench: Bench, phones: dict[str, Phone]) -> list[tuple[str, str]]:
     """A transaction of each person, and the code that the phone shows."""
-    return _codes(any_bench, phones)
-
-
-def _codes(bench: Bench, phones: dict[str, Phone]) -> list[tuple[str, str]]:
-    made = []
-    for user, phone in phones.items():
-        transaction = run(bench.ask_to_confirm(user, offline=True))
-        made.append((transaction, phone.short_code(run(bench.show(phone, transaction)))))
-    return made
-
-
-async def _submit(bench: Bench, codes: list[tuple[str, str]]) -> list[Any]:
-    asked = [submit_code(bench.ctx, bench.asker, *each, ORIGIN) for each in codes]
-    return await asyncio.gather(*asked, return_exceptions=True)
+    return codes_of(any_bench, phones)
 
 
 def _told(bench: Bench, transaction: str) -> tuple[set[str], set[str], int]:
@@ -80,7 +67,7 @@ def _told(bench: Bench, transaction: str) -> tuple[set[str], set[str], int]:
 
 
 def test_it_leaves_the_same_behind(any_bench: Bench, codes: list[tuple[str, str]]):
-    found = run(_submit(any_bench, codes[:1])) + run(_submit(any_bench, codes[1:]))
+    found = run(submit(any_bench, codes[:1])) + run(submit(any_bench, codes[1:]))
     stored = [run(fetch_transaction(any_bench.ctx, any_bench.asker, name)) for name, _ in codes]
     assert found == stored
     alone, *together = [_told(any_bench, name) for name, _ in codes]
@@ -90,17 +77,17 @@ def test_it_leaves_the_same_behind(any_bench: Bench, codes: list[tuple[str, str]
 def test_a_group_takes_as_many_statements_whatever_its_size(
     any_bench: Bench, phones: dict[str, Phone], codes: list[tuple[str, str]]
 ) -> None:
-    later = _codes(any_bench, phones)
+    later = codes_of(any_bench, phones)
     statements: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
     sa.event.listen(any_bench.ctx.database.engine, "before_cursor_execute", note)
-    run(_submit(any_bench, codes[:2]))
+    run(submit(any_bench, codes[:2]))
     of_two = [*statements]
     statements.clear()
-    assert [each["status"] for each in run(_submit(any_bench, later))] == ["confirmed"] * 3
+    assert [each["status"] for each in run(submit(any_bench, later))] == ["confirmed"] * 3
     assert len(statements) == len(of_two)
 
 
@@ -109,7 +96,7 @@ def test_who_failed_before_is_judged_alone_and_starts_anew(
 ) -> None:
     any_bench.write("UPDATE users SET failures = 2 WHERE user_id = 'berta'")
     units = counted_units(any_bench, monkeypatch)
-    found = run(_submit(any_bench, codes))
+    found = run(submit(any_bench, codes))
     assert [each["status"] for each in found] == ["confirmed"] * 3
     assert any_bench.failures("berta") == 0
     assert len(units) == 2
@@ -137,7 +124,7 @@ def test_it_does_not_wait_for_one_whose_user_somebody_holds(any_bench: Bench, co
         return False
 
     async def all_at_once() -> tuple[list[Any], bool]:
-        asked = asyncio.create_task(_submit(bench, codes))
+        asked = asyncio.create_task(submit(bench, codes))
         were_settled = await others_are_settled()
         settled.set()
         return await asked, were_settled
@@ -162,11 +149,11 @@ def test_guesses_for_a_user_whom_somebody_holds_keep_nobody_else_from_an_answer(
     async def meanwhile() -> list[Any]:
         with bench.ctx.database.unit() as connection:
             users.lock_user(connection, bench.asker.application.id, "berta")
-            waiting = [asyncio.create_task(_submit(bench, [wrong]))]
+            waiting = [asyncio.create_task(submit(bench, [wrong]))]
             await asyncio.sleep(0.05)  # it is a group by itself
-            waiting.append(asyncio.create_task(_submit(bench, [wrong, wrong])))
+            waiting.append(asyncio.create_task(submit(bench, [wrong, wrong])))
             async with asyncio.timeout(WAIT_SECONDS):
-                found = await _submit(bench, [codes[0], codes[2]])
+                found = await submit(bench, [codes[0], codes[2]])
         return [*found, *await waiting[0], *await waiting[1]]
 
     found = run(meanwhile())
@@ -190,9 +177,9 @@ def test_who_is_left_when_the_database_goes_away_is_told_at_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(any_bench.ctx.database), "unit", once)
-        found = run(_submit(any_bench, codes))
+        found = run(submit(any_bench, codes))
     assert found[0]["status"] == "confirmed"
     assert [type(each) for each in found[1:]] == [Outage] * 2
     assert len(asked) == 2
-    again = run(_submit(any_bench, codes[1:]))
+    again = run(submit(any_bench, codes[1:]))
     assert [each["status"] for each in again] == ["confirmed"] * 2

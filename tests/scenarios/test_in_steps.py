@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from gateway.refusals import Refusal
 from gateway.rules.event import EventType
 from gateway.rules.policy import Policy
-from gateway.scenarios.offline import submit_code
 from gateway.scenarios.questions import Question
 from gateway.scenarios.transactions import fetch_transaction
 from gateway.scenarios.verification import verify_signature
@@ -21,6 +20,7 @@ from hsm.device import Device
 from hsm.errors import DeviceUnavailable
 from tests.counterparts.phone import Phone
 from tests.scenarios.bench import ORIGIN, Bench, counted_units, opened_bench, run
+from tests.scenarios.short_codes import codes_of, submit
 from tests.store.databases import KINDS, migrated_database
 
 PEOPLE = ("anna", "berta", "carla")
@@ -41,20 +41,6 @@ def any_bench(request: pytest.FixtureRequest, tmp_path: Path, own_device: Device
 def phones(any_bench: Bench) -> dict[str, Phone]:
     """Phones of several people."""
     return {user: run(any_bench.enrol(user)) for user in PEOPLE}
-
-
-def _codes(bench: Bench, phones: dict[str, Phone]) -> list[tuple[str, str]]:
-    """Return a transaction of each, and the code that its phone shows."""
-    made = []
-    for user, phone in phones.items():
-        transaction = run(bench.ask_to_confirm(user, offline=True))
-        made.append((transaction, phone.short_code(run(bench.show(phone, transaction)))))
-    return made
-
-
-async def _submit(bench: Bench, codes: list[tuple[str, str]]) -> list[Any]:
-    asked = [submit_code(bench.ctx, bench.asker, *each, ORIGIN) for each in codes]
-    return await asyncio.gather(*asked, return_exceptions=True)
 
 
 def _question(bench: Bench, transaction: str) -> Question:
@@ -81,17 +67,17 @@ def _wrong(code: str) -> str:
 def test_codes_that_come_together_are_settled_in_one_unit(
     any_bench: Bench, phones: dict[str, Phone], monkeypatch: pytest.MonkeyPatch
 ):
-    codes = _codes(any_bench, phones)
+    codes = codes_of(any_bench, phones)
     units = counted_units(any_bench, monkeypatch)
-    found = run(_submit(any_bench, codes))
+    found = run(submit(any_bench, codes))
     assert [(each["id"], each["status"]) for each in found] == [(name, "confirmed") for name, _ in codes]
     assert len(units) == 1
 
 
 def test_a_wrong_code_counts_for_its_user_alone(any_bench: Bench, phones: dict[str, Phone]):
-    codes = _codes(any_bench, phones)
+    codes = codes_of(any_bench, phones)
     codes[1] = codes[1][0], _wrong(codes[1][1])
-    found = run(_submit(any_bench, codes))
+    found = run(submit(any_bench, codes))
     assert [each["status"] for each in (found[0], found[2])] == ["confirmed"] * 2
     assert isinstance(found[1], Refusal)
     assert found[1].problem.code == "proof_refused"
@@ -101,10 +87,10 @@ def test_a_wrong_code_counts_for_its_user_alone(any_bench: Bench, phones: dict[s
 def test_guesses_that_come_together_are_counted_and_judged_one_after_the_other(
     any_bench: Bench, phones: dict[str, Phone]
 ):
-    (transaction, code), *_ = _codes(any_bench, phones)
+    (transaction, code), *_ = codes_of(any_bench, phones)
     most = POLICY.failures_most
     guesses = [(transaction, _wrong(code))] * (most + 3)
-    found = run(_submit(any_bench, [*guesses, (transaction, code)]))
+    found = run(submit(any_bench, [*guesses, (transaction, code)]))
     assert all(isinstance(each, Refusal) for each in found)
     assert any_bench.rows("SELECT status FROM users WHERE user_id = 'anna'") == [("blocked",)]
     kept = any_bench.rows(sa.select(attempts).where(attempts.c.transaction_id == transaction))
@@ -116,8 +102,8 @@ def test_guesses_that_come_together_are_counted_and_judged_one_after_the_other(
 def test_of_two_codes_for_one_transaction_one_wins_and_the_others_are_settled(
     any_bench: Bench, phones: dict[str, Phone]
 ):
-    codes = _codes(any_bench, phones)
-    found = run(_submit(any_bench, [codes[0], codes[0], codes[1]]))
+    codes = codes_of(any_bench, phones)
+    found = run(submit(any_bench, [codes[0], codes[0], codes[1]]))
     assert found[0]["status"] == found[2]["status"] == "confirmed"
     assert isinstance(found[1], Refusal)
     assert found[1].problem.code == "transaction_settled"
@@ -127,8 +113,8 @@ def test_of_two_codes_for_one_transaction_one_wins_and_the_others_are_settled(
 def test_questions_that_come_together_are_answered_each_by_itself(
     any_bench: Bench, phones: dict[str, Phone], monkeypatch: pytest.MonkeyPatch
 ):
-    codes = _codes(any_bench, phones)
-    run(_submit(any_bench, codes))
+    codes = codes_of(any_bench, phones)
+    run(submit(any_bench, codes))
     right = [_question(any_bench, name) for name, _ in codes]
     any_bench.write("UPDATE transactions SET title = 'Another' WHERE id = :id", id=codes[1][0])
     unknown = replace(right[0], about_id="txn_unknown")
@@ -144,9 +130,9 @@ def test_questions_that_come_together_are_answered_each_by_itself(
 def test_a_row_that_cannot_be_read_is_nobody_elses_matter(any_bench: Bench, phones: dict[str, Phone]):
     if not any_bench.ctx.database.is_sqlite:
         pytest.skip("PostgreSQL keeps moments alone in such a column")
-    bench, codes = any_bench, _codes(any_bench, phones)
+    bench, codes = any_bench, codes_of(any_bench, phones)
     bench.write("UPDATE transactions SET created_at = 'yesterday' WHERE id = :id", id=codes[1][0])
-    found = run(_submit(bench, codes))
+    found = run(submit(bench, codes))
     assert [each["status"] for each in (found[0], found[2])] == ["confirmed"] * 2
     assert isinstance(found[1], Exception)
 
@@ -154,22 +140,22 @@ def test_a_row_that_cannot_be_read_is_nobody_elses_matter(any_bench: Bench, phon
 def test_nothing_is_decided_while_the_device_is_away(
     any_bench: Bench, phones: dict[str, Phone], monkeypatch: pytest.MonkeyPatch
 ):
-    codes = _codes(any_bench, phones)
+    codes = codes_of(any_bench, phones)
 
     def away(*_: object, **__: object) -> None:
         raise DeviceUnavailable("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(Device, "together", away)
-        found = run(_submit(any_bench, codes))
+        found = run(submit(any_bench, codes))
     assert [type(each) for each in found] == [DeviceUnavailable] * len(codes)
-    assert [each["status"] for each in run(_submit(any_bench, codes))] == ["confirmed"] * len(codes)
+    assert [each["status"] for each in run(submit(any_bench, codes))] == ["confirmed"] * len(codes)
 
 
 def test_who_asks_for_a_transaction_together_with_its_owner_is_not_told_of_it(
     any_bench: Bench, phones: dict[str, Phone]
 ):
-    names = [name for name, _ in _codes(any_bench, phones)]
+    names = [name for name, _ in codes_of(any_bench, phones)]
     with opened_bench(any_bench.ctx.database, any_bench.device) as other:
         stranger = other.asker
 
